@@ -1,0 +1,355 @@
+"""Message: the envelope. CloudEvents 1.0 attributes around body bytes that nobody changes.
+
+One message is one `id` for all its life. When leveler has to send a copy of it (a delay that the broker does
+not have, a dead letter, a replay) the copy keeps the id and its `generation` is one higher, so that a queue
+that drops duplicates does not drop it: see `Message.dedup_key`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Self
+
+import msgspec
+
+from leveler.errors import InvalidMessage
+
+JSON_TYPE: Final = "application/json"
+DEFAULT_PRIORITY: Final = 4
+MAX_PRIORITY: Final = 9
+
+#: All header names and values together. Amply below the smallest bound of a broker that carries them natively
+#: (AMQP refuses a header frame above 128 KiB, and with it closes the connection).
+MAX_HEADER_BYTES: Final = 16 * 1024
+
+#: Error text in a dead letter: a larger one could make the dead letter itself too large to be sent.
+MAX_DETAIL_BYTES: Final = 2048
+
+_QUEUE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_TOKEN = re.compile(r"[!-~]{1,128}")
+_HEADER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_RESERVED = re.compile(
+    r"leveler|ce-|cloudevents|x-(death|first-death|last-death|delivery-|acquired-|cloudtasks-|opt-)|"
+    r"(content-type|content-length|authorization|host|traceparent)$"
+)
+
+# Received counters are believed only inside these bounds: they are data from outside.
+_MAX_COUNT = 1_000_000
+
+
+class Death(msgspec.Struct, frozen=True, kw_only=True):
+    """What a dead letter adds to its message. For whoever reads it: nothing is ever routed by it."""
+
+    #: Why: ``exhausted``, ``rejected``, ``expired``, ``undecodable``, ``unknown-type``, ``crash-loop``, or the
+    #: broker's own word.
+    reason: str
+    #: Class name of the last error, empty where there was none.
+    error_type: str = ""
+    #: The last error's text, cut to `MAX_DETAIL_BYTES`.
+    detail: str = ""
+    #: How many times the message was started.
+    attempts: int = 0
+    #: The queue that it was taken from.
+    queue: str = ""
+    #: When a run of it failed first, where the broker could remember that.
+    first_failed_at: datetime | None = None
+    #: When it was given up.
+    last_failed_at: datetime | None = None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True):
+    """One message: what it is (CloudEvents), what it carries, and how often it was tried."""
+
+    #: Unique and kept for life; what duplicates are recognised by.
+    id: str
+    #: The payload, exactly as it was sent.
+    body: bytes
+    #: What the payload is: by default the name of its class.
+    type: str = ""
+    #: Who sent it, a URI reference.
+    source: str = "/"
+    #: When it was sent.
+    time: datetime
+    #: Media type of the body.
+    content_type: str = JSON_TYPE
+    #: Messages of one key are handled in order where the queue is ordered.
+    key: str | None = None
+    #: The sender's own headers: lower-case names, text values.
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    #: 0 to 9, higher first, where the broker has priorities.
+    priority: int = DEFAULT_PRIORITY
+    #: Not to be handled before.
+    not_before: datetime | None = None
+    #: Worthless after: dead-lettered as ``expired``.
+    expires_at: datetime | None = None
+    #: W3C trace context.
+    traceparent: str | None = None
+
+    #: How many times leveler has re-sent a copy of it.
+    generation: int = 0
+    #: Attempts spent before this copy was made; the broker counts on from here.
+    attempts: int = 0
+    #: When this life of it began, if that was not at `time`: its delay was over, or it was replayed.
+    ready_at: datetime | None = None
+    #: When a run of it failed first.
+    failed_at: datetime | None = None
+    #: How often it came back from the dead letters.
+    replays: int = 0
+    #: Set on a dead letter only.
+    death: Death | None = None
+
+    @property
+    def dedup_key(self) -> str:
+        """What a broker that drops duplicates must compare: the same id again, unless it is leveler's own copy."""
+        return f"{self.id}.{self.generation}" if self.generation else self.id
+
+    def age_seconds(self, now: datetime) -> float:
+        """How long it could have been handled already; never negative."""
+        return max(0.0, (now - (self.ready_at or self.time)).total_seconds())
+
+    def delay_seconds(self, now: datetime) -> float:
+        """How long it must still wait; 0 when it may be handled."""
+        return 0.0 if self.not_before is None else max(0.0, (self.not_before - now).total_seconds())
+
+    def copy(self, *, attempts: int, not_before: datetime | None, failed_at: datetime | None) -> Message:
+        """The copy that stands in for this message where a broker cannot delay, or give back without counting."""
+        return msgspec.structs.replace(
+            self, generation=self.generation + 1, attempts=attempts, not_before=not_before, failed_at=failed_at
+        )
+
+    def dead(self, death: Death) -> Message:
+        """The dead letter of this message: the same id, body and headers, and why."""
+        return msgspec.structs.replace(self, generation=self.generation + 1, not_before=None, death=death)
+
+    def replayed(self, now: datetime) -> Message:
+        """The dead letter's message, to be tried again from the start."""
+        return msgspec.structs.replace(
+            self,
+            generation=self.generation + 1,
+            attempts=0,
+            not_before=None,
+            expires_at=None,  # whoever replays an expired message wants it handled
+            ready_at=now,
+            failed_at=None,
+            replays=self.replays + 1,
+            death=None,
+        )
+
+    def attributes(self) -> dict[str, str]:
+        """Everything but body and headers, as CloudEvents attributes: the binary mode's native headers."""
+        out = {
+            "specversion": "1.0",
+            "id": self.id,
+            "source": self.source,
+            "type": self.type,
+            "time": _stamp(self.time),
+            "datacontenttype": self.content_type,
+        }
+        if self.key is not None:
+            out["partitionkey"] = self.key
+        if self.expires_at is not None:
+            out["expirytime"] = _stamp(self.expires_at)
+        if self.traceparent is not None:
+            out["traceparent"] = self.traceparent
+        if self.priority != DEFAULT_PRIORITY:
+            out["levelerpriority"] = str(self.priority)
+        for name in _COUNTS:
+            if count := getattr(self, name):
+                out["leveler" + name] = str(count)
+        for name in _TIMES:
+            if (moment := getattr(self, name)) is not None:
+                out["leveler" + name.replace("_", "")] = _stamp(moment)
+        if self.death is not None:
+            out["levelerdeath"] = msgspec.json.encode(self.death).decode()
+        return out
+
+    @classmethod
+    def from_attributes(
+        cls,
+        attributes: Mapping[str, str],
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        received_at: datetime,
+        native_id: str = "",
+    ) -> Self:
+        """Read what `attributes` wrote, or what anybody else wrote: every attribute may be missing or wrong.
+
+        Args:
+            attributes: CloudEvents attributes, without any prefix.
+            body: the payload, taken as it is.
+            headers: the sender's headers, taken as they are.
+            received_at: stands in for a missing time.
+            native_id: the broker's own id of the message, the same at every delivery: stands in for a missing
+                id. Without it the id is derived from the body, and equal bodies get equal ids.
+        """
+        ours = attributes.get("specversion") is not None
+        moments = {name: _moment(attributes.get("leveler" + name.replace("_", ""))) for name in _TIMES}
+        counts = {name: _count(attributes.get("leveler" + name), 0, _MAX_COUNT) for name in _COUNTS}
+        return cls(
+            id=attributes.get("id") or native_id or _derived_id(body, attributes.get("time")),
+            body=body,
+            type=attributes.get("type", ""),
+            source=attributes.get("source") or "/",
+            time=_moment(attributes.get("time")) or received_at,
+            content_type=attributes.get("datacontenttype") or (JSON_TYPE if ours else ""),
+            key=attributes.get("partitionkey"),
+            headers=headers,
+            priority=_count(attributes.get("levelerpriority"), DEFAULT_PRIORITY, MAX_PRIORITY),
+            expires_at=_moment(attributes.get("expirytime")),
+            traceparent=attributes.get("traceparent"),
+            death=_death(attributes.get("levelerdeath")),
+            **moments,  # type: ignore[arg-type]  # names and types are those of _TIMES
+            **counts,  # type: ignore[arg-type]
+        )
+
+    def to_json(self) -> bytes:
+        """The structured mode: one JSON object; the body as ``data`` where it is JSON, else ``data_base64``."""
+        event: dict[str, Any] = dict(self.attributes())
+        if self.headers:
+            event["levelerheaders"] = msgspec.json.encode(self.headers).decode()
+        if self.content_type == JSON_TYPE and _is_compact_json(self.body):
+            event["data"] = msgspec.Raw(self.body)
+        else:
+            event["data_base64"] = self.body
+        return msgspec.json.encode(event)
+
+    @classmethod
+    def from_json(cls, document: bytes, *, received_at: datetime, native_id: str = "") -> Self:
+        """Read the structured mode. What is not a CloudEvent is a foreign message: its body is `document`."""
+        try:
+            event = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
+            if "specversion" not in event or "id" not in event:
+                return cls.from_attributes({}, document, {}, received_at=received_at, native_id=native_id)
+            attributes = {k: _text(v) for k, v in event.items() if k not in _STRUCTURED}
+            headers = msgspec.json.decode(_text(event.get("levelerheaders", _EMPTY_OBJECT)), type=dict[str, str])
+            if "data_base64" in event:
+                body = msgspec.json.decode(event["data_base64"], type=bytes)
+            else:
+                body = _body(event.get("data", msgspec.Raw(b"")), attributes.get("datacontenttype", JSON_TYPE))
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return cls.from_attributes({}, document, {}, received_at=received_at, native_id=native_id)
+        return cls.from_attributes(attributes, body, headers, received_at=received_at, native_id=native_id)
+
+
+_COUNTS: Final = ("generation", "attempts", "replays")
+_TIMES: Final = ("not_before", "ready_at", "failed_at")
+_STRUCTURED: Final = frozenset({"data", "data_base64", "levelerheaders"})
+_EMPTY_OBJECT: Final = msgspec.Raw(b'"{}"')
+
+
+def check_queue_name(name: str) -> str:
+    """`name`, if it is legal on every broker.
+
+    Raises:
+        InvalidMessage: it is not; says what is.
+    """
+    if not 3 <= len(name) <= 58 or not _QUEUE.fullmatch(name):
+        raise InvalidMessage(
+            f"queue name {name!r}: use 3 to 58 characters, lower-case words of letters and digits joined by "
+            "single hyphens, the first a letter (for example 'new-orders')"
+        )
+    if name.endswith("-dead"):
+        raise InvalidMessage(f"queue name {name!r}: names ending in '-dead' are taken by the dead letters of a queue")
+    return name
+
+
+def check_token(what: str, value: str) -> str:
+    """`value`, if every broker can carry it as an id or a key: 1 to 128 printable ASCII characters, no spaces."""
+    if not _TOKEN.fullmatch(value):
+        raise InvalidMessage(f"{what} {value!r}: use 1 to 128 printable ASCII characters without spaces")
+    return value
+
+
+def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """`headers`, if every broker can carry them.
+
+    Raises:
+        InvalidMessage: names the header and says what is wrong with it.
+    """
+    total = 0
+    for name, value in headers.items():
+        if not _HEADER.fullmatch(name):
+            raise InvalidMessage(f"header {name!r}: use up to 64 of a-z, 0-9, '-', '_' and '.' (lower case only)")
+        if _RESERVED.match(name):
+            raise InvalidMessage(f"header {name!r} is reserved: choose a name of your own, such as 'x-{name[:20]}'")
+        if not isinstance(value, str):
+            raise InvalidMessage(f"header {name!r}: the value must be text, not {type(value).__name__}")
+        if _CONTROL.search(value):
+            raise InvalidMessage(f"header {name!r}: the value has a control character; put such data into the body")
+        try:
+            total += len(name) + len(value.encode())
+        except UnicodeEncodeError:
+            raise InvalidMessage(f"header {name!r}: the value is not valid Unicode text") from None
+    if total > MAX_HEADER_BYTES:
+        raise InvalidMessage(f"headers take {total} bytes of {MAX_HEADER_BYTES}: put large data into the body")
+    return headers
+
+
+def cut(text: str, limit_bytes: int) -> str:
+    """`text` in at most `limit_bytes` of UTF-8, whole characters only."""
+    data = text.encode(errors="replace")
+    return data.decode() if len(data) <= limit_bytes else data[: limit_bytes - 3].decode(errors="ignore") + "…"
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _moment(text: str | None) -> datetime | None:
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+
+
+def _count(text: str | None, default: int, most: int) -> int:
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > 9:
+        return default
+    return min(int(text), most)
+
+
+def _death(text: str | None) -> Death | None:
+    if text is None:
+        return None
+    try:
+        return msgspec.json.decode(text, type=Death)
+    except (msgspec.MsgspecError, UnicodeError):
+        return Death(reason="unreadable", detail=cut(text, MAX_DETAIL_BYTES))
+
+
+def _derived_id(body: bytes, time: str | None) -> str:
+    """The same foreign message gets the same id at every delivery, in every process."""
+    return hashlib.sha256((time or "").encode() + b"\0" + body).hexdigest()[:32]
+
+
+def _is_compact_json(body: bytes) -> bool:
+    """Whether `body` can stand in a JSON document as it is and be cut out again byte for byte."""
+    if not body or body[:1].isspace() or body[-1:].isspace():
+        return False
+    try:
+        body.decode()
+        msgspec.json.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
+def _text(raw: msgspec.Raw) -> str:
+    value = msgspec.json.decode(raw)
+    if isinstance(value, str):
+        return value
+    return bytes(raw).decode()
+
+
+def _body(raw: msgspec.Raw, content_type: str) -> bytes:
+    data = bytes(raw)
+    is_json = content_type.partition(";")[0].strip().endswith("json")
+    return data if is_json or not data.startswith(b'"') else msgspec.json.decode(data, type=str).encode()
