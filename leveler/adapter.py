@@ -11,6 +11,7 @@ never has two verbs under way for one delivery; settlement verbs of one receiver
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -138,6 +139,18 @@ class DeadLetter(NamedTuple):
     death: Death
 
 
+def redact(url: str) -> str:
+    """`url` without its secrets, for logs, errors and ``repr``. Works on connection strings and URL lists too."""
+    return _SECRET_VALUE.sub(r"\1***", _USERINFO.sub("//***@", url))
+
+
+# To the last "@": an unescaped "@" or "/" inside a password must not let a part of it through.
+_USERINFO = re.compile(r"//[^\s,]*@")
+_SECRET_VALUE = re.compile(
+    r"(?i)((?:key|password|passwd|pwd|secret|token|sig|signature|credential)[^=&;\s,]*=)[^&;\s,]+"
+)
+
+
 class Sender(ABC):
     """Sends to one queue. Used by many tasks at once."""
 
@@ -235,7 +248,7 @@ class Adapter(ABC):
         """No I/O here.
 
         Args:
-            url: without its query; may hold a password, so never show it: use `leveler.discovery.redact`.
+            url: without its query; may hold a password, so never show it: use `redact`.
             options: an instance of `options`.
             clock: for leases and waits.
             deadline_seconds: every verb returns or raises within it (`receive`: within its wait plus it).
@@ -244,6 +257,9 @@ class Adapter(ABC):
         self.clock = clock
         self.deadline_seconds = deadline_seconds
         self.settings = options
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {redact(self.url)}>"
 
     async def __aenter__(self) -> Self:
         """Connect.
@@ -254,7 +270,7 @@ class Adapter(ABC):
         """
         return self
 
-    async def __aexit__(
+    async def __aexit__(  # noqa: B027  # an adapter without a connection has nothing to do here
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Disconnect. Receivers are closed before."""

@@ -31,7 +31,7 @@ class VirtualClock:
 
     async def sleep(self, delay_seconds: float) -> None:
         woken = asyncio.get_running_loop().create_future()
-        timer = self.call_later(delay_seconds, lambda: woken.done() or woken.set_result(None))
+        timer = self.call_later(delay_seconds, lambda: None if woken.done() else woken.set_result(None))
         try:
             await woken
         finally:
@@ -82,5 +82,5 @@ async def quiet() -> None:
             await asyncio.sleep(0)
         return
     await asyncio.sleep(0)
-    while ready:
+    while ready:  # noqa: ASYNC110  # what is waited for is that nothing happens any more
         await asyncio.sleep(0)
