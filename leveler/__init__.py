@@ -1,3 +1,125 @@
-"""leveler: queue-based load leveling."""
+"""leveler: queue-based load leveling. Producers burst, a queue absorbs, consumers take what the downstream can bear.
+
+The tour, in the order in which a message travels:
+
+    app.py                      Leveler: handlers are registered on it, messages are sent through it
+    producer.py                 encode, stamp, check, send
+    message.py, codec.py        the envelope; typed value <-> bytes
+    discovery.py, adapter.py    URL -> adapter; the contract that adapters implement
+    runtime.py                  a started app: brokers connected, queues declared, consumers running
+    consumer/receiving.py       a receiver for as long as the consumer lives
+    consumer/intake.py          how many to ask for now, and the loop that asks
+    consumer/buffer.py          what was received and not started yet
+    consumer/consumer.py        the spine: decode -> acquire -> handle -> decide -> settle -> release
+    consumer/limits/            what the downstream bears
+    consumer/handler.py         run one handler; what it does becomes an outcome
+    consumer/lease.py           keep deliveries ours while their handlers run
+    consumer/decision.py        outcome -> what becomes of the delivery, with retry.py
+    consumer/settlement.py      ... carried out exactly once, in batches
+    consumer/quarantine.py      a message that may kill its process starts alone
+    deadletter.py               browse, replay, purge what was given up
+    events.py                   named moments for metrics and tests
+    blocking.py                 the same sends, without an event loop
+    errors.py, outcome.py, settings.py, clock.py    the words that all of them share
+"""
+
+# Users' first: an app, its handlers, what they may say
+from leveler.app import Leveler as Leveler
+from leveler.app import Queue as Queue
+from leveler.blocking import Blocking as Blocking
+from leveler.consumer.held import Context as Context
+from leveler.outcome import Completed as Completed
+from leveler.outcome import Outcome as Outcome
+from leveler.outcome import Reject as Reject
+from leveler.outcome import Retry as Retry
+from leveler.outcome import Snooze as Snooze
+from leveler.outcome import Throttled as Throttled
+
+# What travels
+from leveler.message import Death as Death
+from leveler.message import Message as Message
+
+# Policy
+from leveler.retry import RetryPolicy as RetryPolicy
+from leveler.settings import BrokerSettings as BrokerSettings
+from leveler.settings import ConsumerSettings as ConsumerSettings
+from leveler.settings import LimitSettings as LimitSettings
+from leveler.settings import QueueSettings as QueueSettings
+from leveler.settings import Settings as Settings
+
+# What can be seen
+from leveler.adapter import Capabilities as Capabilities
+from leveler.adapter import Depth as Depth
+from leveler.deadletter import DeadLetters as DeadLetters
+from leveler.events import Event as Event
+from leveler.runtime import Health as Health
+
+# What can go wrong
+from leveler.errors import AccessDenied as AccessDenied
+from leveler.errors import AdapterNotFound as AdapterNotFound
+from leveler.errors import BatchError as BatchError
+from leveler.errors import BrokerError as BrokerError
+from leveler.errors import BrokerUnavailable as BrokerUnavailable
+from leveler.errors import ConfigError as ConfigError
+from leveler.errors import DecodeError as DecodeError
+from leveler.errors import EncodeError as EncodeError
+from leveler.errors import InvalidMessage as InvalidMessage
+from leveler.errors import LeaseLost as LeaseLost
+from leveler.errors import LevelerError as LevelerError
+from leveler.errors import MessageError as MessageError
+from leveler.errors import MessageTooLarge as MessageTooLarge
+from leveler.errors import NotStarted as NotStarted
+from leveler.errors import QueueFull as QueueFull
+from leveler.errors import QueueNotFound as QueueNotFound
+from leveler.errors import ReceiverLost as ReceiverLost
+from leveler.errors import SendUnknown as SendUnknown
+from leveler.errors import UnknownType as UnknownType
+from leveler.errors import Unsupported as Unsupported
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Leveler",
+    "Queue",
+    "Blocking",
+    "Context",
+    "Completed",
+    "Outcome",
+    "Reject",
+    "Retry",
+    "Snooze",
+    "Throttled",
+    "Death",
+    "Message",
+    "RetryPolicy",
+    "BrokerSettings",
+    "ConsumerSettings",
+    "LimitSettings",
+    "QueueSettings",
+    "Settings",
+    "Capabilities",
+    "Depth",
+    "DeadLetters",
+    "Event",
+    "Health",
+    "AccessDenied",
+    "AdapterNotFound",
+    "BatchError",
+    "BrokerError",
+    "BrokerUnavailable",
+    "ConfigError",
+    "DecodeError",
+    "EncodeError",
+    "InvalidMessage",
+    "LeaseLost",
+    "LevelerError",
+    "MessageError",
+    "MessageTooLarge",
+    "NotStarted",
+    "QueueFull",
+    "QueueNotFound",
+    "ReceiverLost",
+    "SendUnknown",
+    "UnknownType",
+    "Unsupported",
+]

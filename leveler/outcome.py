@@ -72,6 +72,26 @@ class Reject(Outcome):
         super().__init__(reason)
 
 
+class Failed(Retry):
+    """A run that ended with an exception which is no outcome. The engine makes it; nobody raises it."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
+class Undecodable(Outcome):
+    """The body is not what the handler takes and never will be. The engine makes it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Stopped(Outcome):
+    """The run was cut because the worker stops. The engine makes it."""
+
+
 def seconds(duration: float | timedelta) -> float:
     """`duration` in seconds; never negative."""
     value = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)

@@ -1,0 +1,314 @@
+"""Leveler: what users hold. Handlers are registered on it and messages sent through it; no I/O until it is started."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, Unpack
+
+from leveler.adapter import Adapter, Depth
+from leveler.blocking import Blocking
+from leveler.clock import Clock, SystemClock
+from leveler.consumer.handler import Handler, Middleware
+from leveler.deadletter import DeadLetters
+from leveler.errors import ConfigError, LevelerError, NotStarted
+from leveler.events import Observer, Observers
+from leveler.message import Message, check_queue_name
+from leveler.producer import SendOptions, SendWords
+from leveler.runtime import Health, Runtime
+from leveler.settings import BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
+
+T = TypeVar("T")
+H = TypeVar("H", bound=Callable[..., Any])
+#: Runs around the app's life; what it yields is every handler's ``ctx.state``.
+Lifespan = Callable[["Leveler"], AbstractAsyncContextManager[Any]]
+
+
+class Leveler:
+    """An application: its consumers, its brokers, its way to send.
+
+    Args:
+        broker: URL of the broker for queues that name no other, or an adapter that you made.
+        settings: everything else; `broker` is its ``brokers["default"]``.
+        queues: policies by queue name.
+        consumers: limits by queue name.
+        downstreams: shared limits by name.
+        lifespan: ``async with lifespan(app) as state`` around the app's life; the state is ``ctx.state``.
+        middleware: around every handler run, the first one outermost.
+        observers: told of every named moment.
+        source: who sends, in the messages; a URI reference.
+        clock: time; a `leveler.testing.VirtualClock` in tests.
+    """
+
+    def __init__(
+        self,
+        broker: str | Adapter | None = None,
+        *,
+        settings: Settings | None = None,
+        queues: Mapping[str, QueueSettings] | None = None,
+        consumers: Mapping[str, ConsumerSettings] | None = None,
+        downstreams: Mapping[str, LimitSettings] | None = None,
+        lifespan: Lifespan | None = None,
+        middleware: Sequence[Middleware] = (),
+        observers: Iterable[Observer] = (),
+        source: str = "/leveler",
+        clock: Clock | None = None,
+    ) -> None:
+        settings = settings or Settings()
+        brokers = dict(settings.brokers)
+        if isinstance(broker, str):
+            brokers["default"] = BrokerSettings(url=broker)
+        elif broker is not None:
+            brokers["default"] = BrokerSettings(adapter=broker)
+        self._settings = replace(
+            settings,
+            brokers=brokers,
+            queues={**settings.queues, **(queues or {})},
+            consumers={**settings.consumers, **(consumers or {})},
+            downstreams={**settings.downstreams, **(downstreams or {})},
+        )
+        self._lifespan = lifespan
+        self._middleware = list(middleware)
+        self._observers = Observers(list(observers))
+        self._source = source
+        self._clock = clock or SystemClock()
+        self._handlers: dict[str, list[Handler]] = {}
+        self._runtime: Runtime | None = None
+        self._state: Any = None
+        self._life = AsyncExitStack()
+
+    # Define
+
+    def consumer(
+        self,
+        queue: str,
+        *,
+        type: str | None = None,
+        concurrency: int | None = None,
+        rate_per_second: float | None = None,
+        downstream: str | None = None,
+    ) -> Callable[[H], H]:
+        """Register a handler: ``def`` or ``async def``, taking the value, or the value and a `Context`.
+
+        The function itself is returned unchanged, so it can be called in a test as it is.
+
+        Args:
+            queue: whose messages it takes.
+            type: only messages of this type; several handlers may share a queue so. None = any.
+            concurrency: runs at once, in this process.
+            rate_per_second: starts per second, in this process.
+            downstream: whose limits hold besides.
+
+        Raises:
+            ConfigError: the signature cannot be called, or another handler takes the same messages.
+            InvalidMessage: the queue's name is not legal on every broker.
+        """
+        check_queue_name(queue)
+        if concurrency is not None or rate_per_second is not None or downstream is not None:
+            limits = LimitSettings(concurrency=concurrency, rate_per_second=rate_per_second)
+            given = ConsumerSettings(downstream=downstream, limits=limits)
+            # Code is the weakest voice: what the settings say about this consumer stands.
+            consumers = {queue: given, **self._settings.consumers}
+            self._settings = replace(self._settings, consumers=consumers)
+
+        def register(function: H) -> H:
+            handlers = self._handlers.setdefault(queue, [])
+            if any(handler.type == type for handler in handlers):
+                what = "messages of any type" if type is None else f"messages of type {type!r}"
+                raise ConfigError(f"two handlers take {what} from queue {queue!r}: give each a type= of its own")
+            handlers.append(Handler(function, type))
+            return function
+
+        return register
+
+    def queue(self, name: str, type: type[T]) -> Queue[T]:
+        """A typed handle on queue `name`: a type checker knows what may be sent to it."""
+        return Queue(self, check_queue_name(name), type)
+
+    def add_middleware(self, middleware: Middleware) -> Middleware:
+        """``async def middleware(value, ctx, call_next)`` around every run, inside those added before."""
+        self._middleware.append(middleware)
+        return middleware
+
+    def observe(self, observer: Observer) -> Observer:
+        """Tell `observer` of every named moment; see `leveler.events`."""
+        self._observers.add(observer)
+        return observer
+
+    # Send
+
+    async def send(self, queue: str, value: Any, **words: Unpack[SendWords]) -> Message:
+        """Send `value`; return when the broker has accepted it.
+
+        Args:
+            queue: its name.
+            value: anything the codec takes: structs, dataclasses, pydantic models, dicts, bytes, text.
+            words: see `SendOptions`.
+
+        Returns:
+            The message as it was sent; its id is in it.
+
+        Raises:
+            NotStarted: outside ``async with app`` or a worker.
+            SendUnknown: it may or may not be queued: send again with the same id.
+            BrokerUnavailable, QueueFull: it is not queued.
+            MessageError: it cannot be sent as it is.
+        """
+        producer = (await self._started().queue(queue)).producer
+        message = producer.message(value, SendOptions(**words))
+        await producer.send((message,))
+        return message
+
+    async def send_many(self, queue: str, values: Iterable[Any], **words: Unpack[SendWords]) -> list[Message]:
+        """Send all of `values`, in as few calls as the broker allows.
+
+        Raises:
+            BatchError: some were not accepted; by their index. The others were.
+        """
+        producer = (await self._started().queue(queue)).producer
+        options = SendOptions(**words)
+        messages = [producer.message(value, options) for value in values]
+        await producer.send(messages)
+        return messages
+
+    def blocking(self) -> Blocking:
+        """The same for code without an event loop: ``with app.blocking() as out: out.send(...)``. Thread-safe."""
+        return Blocking(self)
+
+    # Look
+
+    async def depth(self, queue: str) -> Depth:
+        """How many messages wait, are leased, are delayed, are dead."""
+        declared = await self._started().queue(queue)
+        return await declared.adapter.depth(declared.spec)
+
+    async def dead_letters(self, queue: str) -> DeadLetters:
+        """Browse, replay, purge."""
+        return await self._started().dead_letters(queue)
+
+    def health(self) -> Health:
+        """Whether every consumer is consuming, and what is weaker than promised."""
+        return self._started().health()
+
+    # Live
+
+    async def __aenter__(self) -> Self:
+        """Start without consuming: for producers, for example in a web framework's lifespan."""
+        await self._start(self._settings, self._clock, random.Random())  # jitter, not secrets
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._end()
+
+    @asynccontextmanager
+    async def working(self, only: Collection[str] | None = None) -> AsyncIterator[Self]:
+        """Consume inside; drain when it ends.
+
+        Args:
+            only: these queues; all that have handlers by default.
+        """
+        async with self:
+            runtime = self._started()
+            await runtime.consume(only, self._state)
+            try:
+                yield self
+            finally:
+                await runtime.drain(self._settings.drain_timeout_seconds)
+
+    def run(self, only: Collection[str] | None = None) -> int:
+        """Be a worker until SIGTERM or SIGINT, then drain; a second signal gives everything back at once.
+
+        Returns:
+            The exit code: 0, or 1 if deliveries had to be left to the end of their lease.
+        """
+        return asyncio.run(self.serve(only))
+
+    async def serve(self, only: Collection[str] | None = None) -> int:
+        """`run`, in a loop that runs already."""
+        loop = asyncio.get_running_loop()
+        stop = asyncio.Event()
+        async with self:
+            runtime = self._started()
+
+            def on_signal() -> None:
+                if stop.is_set():
+                    runtime.hurry()
+                stop.set()
+
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, on_signal)
+            try:
+                await runtime.consume(only, self._state)
+                await stop.wait()
+                left = await runtime.drain(self._settings.drain_timeout_seconds)
+            finally:
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    loop.remove_signal_handler(number)
+        return 1 if left else 0
+
+    async def _start(self, settings: Settings, clock: Clock, rng: random.Random) -> Runtime:
+        if self._runtime is not None:
+            raise LevelerError("this app is started already; make a second Leveler for a second life beside it")
+        if not settings.brokers:
+            raise ConfigError("no broker: set Leveler(broker=...), for example 'sqlite:///orders.db' or 'memory://'")
+        runtime = Runtime(
+            settings,
+            self._handlers,
+            clock=clock,
+            rng=random.Random(),  # jitter, not secrets
+            observers=self._observers,
+            middleware=tuple(self._middleware),
+            source=self._source,
+        )
+        await runtime.open()
+        self._runtime = runtime
+        self._life.push_async_callback(self._stop)
+        try:
+            if self._lifespan is not None:
+                self._state = await self._life.enter_async_context(self._lifespan(self))
+        except BaseException:
+            await self._end()
+            raise
+        return runtime
+
+    async def _end(self) -> None:
+        life, self._life = self._life, AsyncExitStack()
+        await life.aclose()
+
+    async def _stop(self) -> None:
+        runtime, self._runtime, self._state = self._runtime, None, None
+        if runtime is not None:
+            await runtime.close()
+
+    def _forget(self) -> None:
+        """What was started belongs to the process that this one was forked from."""
+        self._runtime, self._state, self._life = None, None, AsyncExitStack()
+
+    def _started(self) -> Runtime:
+        if self._runtime is None:
+            raise NotStarted("the app is not started: use it inside 'async with app:', or with app.blocking()")
+        return self._runtime
+
+
+class Queue(Generic[T]):
+    """A queue and the type of what it carries."""
+
+    def __init__(self, app: Leveler, name: str, type: type[T]) -> None:
+        self._app = app
+        self.name = name
+        self.type = type
+
+    async def send(self, value: T, **words: Unpack[SendWords]) -> Message:
+        """See `Leveler.send`."""
+        return await self._app.send(self.name, value, **words)
+
+    async def send_many(self, values: Iterable[T], **words: Unpack[SendWords]) -> list[Message]:
+        """See `Leveler.send_many`."""
+        return await self._app.send_many(self.name, values, **words)

@@ -1,0 +1,157 @@
+"""Decisions: what becomes of a delivery. Pure functions of what is known; nothing here does I/O.
+
+on arrival          deliveries > max_deliveries     dead letter: crash-loop
+                    expired                         dead letter: expired
+                    early                           back, uncounted, for the rest of its delay
+                    deliveries > max_attempts       start alone
+                    else                            start
+
+after a run         Completed                       complete
+                    Retry, any exception            back, counted, as the policy says; or dead letter
+                    Throttled, Snooze               back, uncounted, after what they ask; too old: dead letter
+                    Reject, undecodable             dead letter
+                    cut by a stop                   back at once, counted
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery
+from leveler.errors import UnknownType
+from leveler.message import MAX_DETAIL_BYTES, Death, cut
+from leveler.outcome import Completed, Failed, Outcome, Reject, Retry, Snooze, Stopped, Throttled, Undecodable
+from leveler.retry import RetryPolicy
+
+
+class Park(NamedTuple):
+    """Keep the lease and start again later: for brokers that cannot give back without counting."""
+
+    delivery: Delivery
+    delay_seconds: float
+
+
+#: A bare delivery: complete it.
+Decision = Delivery | Abandon | DeadLetter | Park
+
+# A message that is due within this is started now: clocks of two hosts differ by more.
+_EARLY_SECONDS = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What decides, for one consumer."""
+
+    queue: str
+    retry: RetryPolicy
+    max_deliveries: int
+    can: Capabilities
+
+    def give_back(self, delivery: Delivery, delay_seconds: float) -> Abandon | Park:
+        """Back without counting an attempt, as far as the broker can do that."""
+        if self.can.uncounted != "none":
+            return Abandon(delivery, min(delay_seconds, self.can.max_abandon_seconds), counted=False)
+        # Half, because an unknown part of the longest lease is spent already.
+        if self.can.extend and delay_seconds < self.can.max_lease_seconds / 2:
+            return Park(delivery, delay_seconds)
+        return Abandon(delivery, min(delay_seconds, self.can.max_abandon_seconds), counted=True)
+
+    def give_back_unstarted(self, delivery: Delivery) -> Abandon:
+        """Back because this process will not start it."""
+        return Abandon(delivery, 0.0, counted=self.can.uncounted == "none")
+
+
+def on_arrival(delivery: Delivery, rules: Rules, now: datetime) -> Decision | None:
+    """What becomes of a delivery before it is started; None: it may start."""
+    message = delivery.message
+    if delivery.attempt > rules.max_deliveries:
+        detail = f"delivered {delivery.attempt} times, of which at most {rules.retry.max_attempts} may have failed"
+        return _dead(delivery, rules, now, "crash-loop", detail=detail)
+    if message.expires_at is not None and message.expires_at <= now:
+        return _dead(delivery, rules, now, "expired", detail=f"expires_at was {message.expires_at.isoformat()}")
+    if (early := message.delay_seconds(now)) > _EARLY_SECONDS:
+        return rules.give_back(delivery, early)
+    return None
+
+
+def starts_alone(delivery: Delivery, rules: Rules) -> bool:
+    """Whether it arrived more often than it may be started: it, or a neighbour, has ended its process."""
+    return delivery.attempt > rules.retry.max_attempts
+
+
+def decide(outcome: Outcome, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random) -> Decision:
+    """What becomes of a delivery after a run that ended with `outcome`."""
+    if isinstance(outcome, Completed):
+        return delivery
+    if isinstance(outcome, Retry):
+        return _retry(outcome, delivery, rules, now, rng)
+    if isinstance(outcome, Throttled | Snooze):
+        return _later(outcome, delivery, rules, now, rng)
+    if isinstance(outcome, Reject):
+        return _dead(delivery, rules, now, "rejected", outcome.__cause__, outcome.reason)
+    if isinstance(outcome, Undecodable):
+        return _dead(delivery, rules, now, "undecodable", outcome.error)
+    if isinstance(outcome, Stopped):
+        return Abandon(delivery, 0.0)
+    return _dead(delivery, rules, now, "rejected", detail=f"{type(outcome).__name__} is no outcome that leveler knows")
+
+
+def _retry(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random) -> Decision:
+    error = outcome.error if isinstance(outcome, Failed) else outcome.__cause__
+    age = delivery.message.age_seconds(now)
+    why = rules.retry.gives_up(delivery.attempt, age, error)
+    if why is not None:
+        reason = "unknown-type" if isinstance(error, UnknownType) else why
+        return _dead(delivery, rules, now, reason, error, "" if error else str(outcome))
+    delay = outcome.after_seconds
+    if delay is None:
+        delay = rules.retry.delay_seconds(delivery.attempt, age, error, rng)
+    return Abandon(delivery, min(max(delay, rules.retry.floor_seconds), rules.can.max_abandon_seconds))
+
+
+def _later(
+    outcome: Throttled | Snooze, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random
+) -> Decision:
+    age = delivery.message.age_seconds(now)
+    delay = outcome.after_seconds
+    if delay is None:
+        delay = rules.retry.delay_seconds(delivery.attempt, age, None, rng)
+    delay = max(delay, rules.retry.floor_seconds)
+    if age + delay > rules.retry.max_age_seconds:
+        detail = f"{outcome}; {age:.0f} s old, max_age is {rules.retry.max_age_seconds:.0f} s"
+        return _dead(delivery, rules, now, "expired", outcome.__cause__, detail)
+    return rules.give_back(delivery, delay)
+
+
+def _dead(
+    delivery: Delivery,
+    rules: Rules,
+    now: datetime,
+    reason: str,
+    error: BaseException | None = None,
+    detail: str = "",
+) -> DeadLetter:
+    message = delivery.message
+    death = Death(
+        reason=reason,
+        error_type=cut(type(error).__name__, 200) if error is not None else "",
+        detail=cut(detail or _text(error), MAX_DETAIL_BYTES),
+        attempts=delivery.attempt,
+        queue=rules.queue,
+        first_failed_at=message.failed_at or now,
+        last_failed_at=now,
+    )
+    return DeadLetter(delivery, death)
+
+
+def _text(error: BaseException | None) -> str:
+    """The error's text; an error whose ``__str__`` fails must not stop its message from being settled."""
+    if error is None:
+        return ""
+    try:
+        return str(error)
+    except Exception as broken:
+        return f"<text of the error cannot be read: {type(broken).__name__}>"

@@ -1,0 +1,199 @@
+"""Handler: a user's function, made ready once; running it turns its return or its exception into an outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import inspect
+import typing
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any, Final
+
+from leveler.codec import decoder_for
+from leveler.consumer.held import LEASE_LOST, TIMEOUT, Context, Held
+from leveler.errors import ConfigError, DecodeError, UnknownType
+from leveler.message import Message
+from leveler.outcome import Completed, Failed, Outcome, Stopped, Undecodable
+
+#: What a middleware calls to go on: the next middleware, at last the handler.
+Next = Callable[[Any, Context], Awaitable[Any]]
+#: ``async def middleware(value, ctx, call_next)``: wraps every run; returns what `call_next` returned.
+Middleware = Callable[[Any, Context, Next], Awaitable[Any]]
+
+COMPLETED: Final = Completed()
+
+
+class Handler:
+    """One handler function, its signature read and its calls compiled.
+
+    Args:
+        function: ``def`` or ``async def``, taking the value, or the value and a `Context`. The value's annotation
+            says what the body is decoded to.
+        type: the message type that it takes; None = any.
+
+    Raises:
+        ConfigError: the signature is not one that can be called; says which are.
+    """
+
+    def __init__(self, function: Callable[..., Any], type: str | None = None) -> None:
+        self.function = function
+        self.type = type
+        self.name = getattr(function, "__qualname__", repr(function))
+        self.value_type, self.takes_context = _signature(function, self.name)
+        self.is_async = _is_async(function)
+        #: (body, content type) -> what it is called with; None = with the message itself.
+        self.decode = None if self.value_type is Message else decoder_for(self.value_type)
+
+    def bind(self, middleware: Sequence[Middleware], executor: Executor, queue: str, state: Any) -> Runner:
+        """What runs it in one consumer. Middleware is composed here, once; without any there is nothing to pay."""
+        call = self._call(executor)
+        if not middleware and self.is_async and not self.takes_context:
+            return Runner(self, lambda held: self.function(held.value))
+
+        for layer in reversed(middleware):
+            call = functools.partial(_layer, layer, call)
+        return Runner(self, lambda held: call(held.value, Context(held, queue, state)))
+
+    def _call(self, executor: Executor) -> Next:
+        function = self.function
+        arguments = 2 if self.takes_context else 1
+
+        async def in_thread(*args: Any) -> Any:
+            run = functools.partial(contextvars.copy_context().run, function, *args[:arguments])
+            return await asyncio.get_running_loop().run_in_executor(executor, run)
+
+        if not self.is_async:
+            return in_thread
+        if self.takes_context:
+            return function
+        return lambda value, ctx: function(value)
+
+
+async def _layer(middleware: Middleware, call_next: Next, value: Any, ctx: Context) -> Any:
+    return await middleware(value, ctx, call_next)
+
+
+class Runner:
+    """Runs one handler for one consumer."""
+
+    def __init__(self, handler: Handler, call: Callable[[Held], Awaitable[Any]]) -> None:
+        self.handler = handler
+        self.decode = handler.decode
+        self.is_async = handler.is_async
+        self._call = call
+
+    async def run(self, held: Held) -> Outcome:
+        """Run the handler on `held` to its end. Whatever it does, it comes back as an outcome."""
+        try:
+            result = await self._call(held)
+        except asyncio.CancelledError as cancelled:
+            if held.cut is None:
+                if _worker_is_cancelled():
+                    raise
+                return Failed(cancelled)  # the handler cancelled something of its own and let it out
+            _forget_cancellation()
+        except Exception as error:
+            outcome = _only(error)
+            if held.cut is None:
+                return outcome if isinstance(outcome, Outcome) else Failed(outcome)
+        except SystemExit as error:
+            return Failed(error)  # a handler may end its message, never its worker
+        else:
+            if held.cut is None:
+                return result if isinstance(result, Outcome) else COMPLETED
+        return _cut(held, self.handler.name)
+
+
+class Router:
+    """The handlers of one queue, by message type."""
+
+    def __init__(self, runners: Sequence[Runner]) -> None:
+        self._by_type = {runner.handler.type: runner for runner in runners if runner.handler.type is not None}
+        self._any = next((runner for runner in runners if runner.handler.type is None), None)
+
+    def prepare(self, held: Held) -> Outcome | None:
+        """Choose the handler and decode the value. An outcome if that alone decides."""
+        message = held.delivery.message
+        runner = self._by_type.get(message.type, self._any) if self._by_type else self._any
+        if runner is None:
+            known = ", ".join(sorted(map(repr, self._by_type)))
+            # A rolling deploy may know the type elsewhere, or soon: it is tried again before it is given up.
+            return Failed(UnknownType(f"no handler takes messages of type {message.type!r}; this worker knows {known}"))
+        held.handler = runner
+        try:
+            decode = runner.decode
+            held.value = message if decode is None else decode(message.body, message.content_type)
+        except DecodeError as error:
+            return Undecodable(error)
+        return None
+
+
+def _cut(held: Held, name: str) -> Outcome:
+    """The outcome of a run that was cut short, whatever the handler made of it."""
+    if held.cut == TIMEOUT:
+        return Failed(TimeoutError(f"handler {name} ran longer than its timeout"))
+    if held.cut == LEASE_LOST:
+        return Failed(TimeoutError(f"handler {name} ran on after its lease was lost"))
+    return Stopped()
+
+
+def _worker_is_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _forget_cancellation() -> None:
+    """The cancellation was ours and meant the handler only: the worker goes on."""
+    task = asyncio.current_task()
+    if task is not None:
+        task.uncancel()
+
+
+def _only(error: BaseException) -> BaseException:
+    """The one error inside groups of one: a handler's TaskGroup wraps what its child decided."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    function = inspect.unwrap(function)
+    while isinstance(function, functools.partial):
+        function = function.func
+    called = getattr(function, "__call__", None)  # noqa: B004  # the method itself is looked at
+    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+
+
+def _signature(function: Callable[..., Any], name: str) -> tuple[Any, bool]:
+    """The type of the value and whether a context is wanted."""
+    expected = f"handler {name}: expected (value), or (value, ctx: Context), each of them positional"
+    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
+        raise ConfigError(f"{expected}; it is a generator: handle one message and return")
+    try:
+        parameters = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{expected}; its signature cannot be read: {error}") from error
+    required = [p for p in parameters if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if any(p.kind is p.KEYWORD_ONLY for p in required) or not 1 <= len(required) <= 2:
+        raise ConfigError(f"{expected}; got {inspect.signature(function)}")
+    hints = _hints(function, name)
+    value = hints.get(required[0].name, Any)
+    if value is Context:
+        raise ConfigError(f"{expected}; the first parameter {required[0].name!r} is the value, not the context")
+    if len(required) == 2 and hints.get(required[1].name, Context) is not Context:
+        raise ConfigError(f"{expected}; the second parameter {required[1].name!r} must be a leveler.Context")
+    return value, len(required) == 2
+
+
+def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
+    function = inspect.unwrap(function)
+    while isinstance(function, functools.partial):
+        function = function.func
+    if not inspect.isroutine(function):
+        function = type(function).__call__
+    try:
+        return typing.get_type_hints(function, include_extras=True)
+    except NameError as error:
+        raise ConfigError(f"handler {name}: the annotation of a parameter cannot be found: {error}") from error

@@ -1,0 +1,15 @@
+"""What a downstream bears, as small values that compose: each limit answers three questions and a gate asks them.
+
+how many could start by then?    Limit.credit
+how long until one may start?    Limit.wait
+one starts / one has ended       Limit.start / Limit.finish
+"""
+
+from leveler.consumer.limits.concurrency import FixedConcurrency as FixedConcurrency
+from leveler.consumer.limits.gate import Gate as Gate
+from leveler.consumer.limits.gate import Limits as Limits
+from leveler.consumer.limits.limit import Limit as Limit
+from leveler.consumer.limits.limit import Verdict as Verdict
+from leveler.consumer.limits.rate import Rate as Rate
+
+__all__ = ["FixedConcurrency", "Gate", "Limit", "Limits", "Rate", "Verdict"]

@@ -1,0 +1,180 @@
+"""Gate: the limits of one downstream together, and the queue of those who wait for them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from leveler.clock import Clock, Timer
+from leveler.consumer.limits.limit import Limit, Verdict
+
+_Waiter = tuple["asyncio.Future[bool]", int, object]
+
+
+class Gate:
+    """All limits of what it protects. Consumers may share it; whoever came first starts first.
+
+    A run starts only when every limit allows it, and then starts in all of them at once.
+
+    Args:
+        name: the downstream's, or the queue's where the limits stand at the consumer.
+        limits: checked together.
+        clock: monotonic time, and one timer at most.
+    """
+
+    def __init__(self, name: str, limits: Sequence[Limit], clock: Clock) -> None:
+        self.name = name
+        self.limits = tuple(limits)
+        self._clock = clock
+        self._waiters: deque[_Waiter] = deque()
+        self._timer: Timer | None = None
+        self._paused_until = float("-inf")
+        self._listeners: list[Callable[[], object]] = []
+
+    def listen(self, changed: Callable[[], object]) -> None:
+        """Call `changed` whenever more runs than before might start."""
+        self._listeners.append(changed)
+
+    def unlisten(self, changed: Callable[[], object]) -> None:
+        self._listeners.remove(changed)
+
+    def credit(self, horizon_seconds: float) -> float:
+        """How many runs could start within the horizon, beyond those that wait already."""
+        now = self._clock.monotonic()
+        if self._paused_until > now:
+            return 0.0
+        waiting = sum(runs for _, runs, _ in self._waiters) if self._waiters else 0
+        return min((limit.credit(now, horizon_seconds) for limit in self.limits), default=float("inf")) - waiting
+
+    def wait(self) -> float:
+        """Seconds until one more run may start; infinity if another one must end first."""
+        return self._wait(self._clock.monotonic())
+
+    def try_start(self, runs: int) -> bool:
+        """Start `runs` if nobody waits and every limit allows it."""
+        if self._waiters:
+            return False
+        now = self._clock.monotonic()
+        if self._wait(now) > 0:
+            return False
+        for limit in self.limits:
+            limit.start(now, runs)
+        return True
+
+    async def start(self, runs: int, owner: object) -> bool:
+        """Wait until `runs` may start, and start them. False if `refuse` came first: nothing was started."""
+        if self.try_start(runs):
+            return True
+        waiter: _Waiter = (asyncio.get_running_loop().create_future(), runs, owner)
+        self._waiters.append(waiter)
+        self._wake()
+        try:
+            return await waiter[0]
+        except asyncio.CancelledError:
+            self._forget(waiter)
+            raise
+
+    def finish(self, runs: int, latency_seconds: float, verdict: Verdict) -> None:
+        """`runs` have ended: let others start."""
+        now = self._clock.monotonic()
+        for limit in self.limits:
+            limit.finish(now, runs, latency_seconds, verdict)
+        if self._waiters:
+            self._wake()
+        for changed in self._listeners:
+            changed()
+
+    def refuse(self, owner: object) -> None:
+        """Send everyone of `owner` who waits away: it stops."""
+        mine = [waiter for waiter in self._waiters if waiter[2] is owner]
+        for waiter in mine:
+            self._waiters.remove(waiter)
+            if not waiter[0].done():
+                waiter[0].set_result(False)
+        self._wake()
+
+    def pause(self, seconds: float) -> None:
+        """Start nothing for so long: the downstream asked for it."""
+        self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
+        self._wake_after(seconds)
+
+    def _wait(self, now: float) -> float:
+        wait = self._paused_until - now if self._paused_until > now else 0.0
+        for limit in self.limits:
+            if (more := limit.wait(now)) > wait:
+                wait = more
+        return wait
+
+    def _wake(self) -> None:
+        while self._waiters:
+            future, runs, _ = self._waiters[0]
+            if not future.done():
+                now = self._clock.monotonic()
+                if (wait := self._wait(now)) > 0:
+                    return self._wake_after(wait)
+                for limit in self.limits:
+                    limit.start(now, runs)
+                future.set_result(True)
+            self._waiters.popleft()
+        return None
+
+    def _wake_after(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if seconds == float("inf") else self._clock.call_later(seconds, self._on_time)
+
+    def _on_time(self) -> None:
+        self._timer = None
+        self._wake()
+        for changed in self._listeners:
+            changed()
+
+    def _forget(self, waiter: _Waiter) -> None:
+        future, runs, _ = waiter
+        if future.done() and not future.cancelled() and future.result():
+            # It had been let in before the cancellation arrived: the start is taken back.
+            self.finish(runs, 0.0, Verdict.NOTHING)
+        elif waiter in self._waiters:
+            self._waiters.remove(waiter)
+            self._wake()
+
+
+class Limits:
+    """The gates that a consumer's runs pass: its own first, then its downstream's, always in this order."""
+
+    def __init__(self, gates: Sequence[Gate]) -> None:
+        self.gates = tuple(gates)
+
+    def credit(self, horizon_seconds: float) -> float:
+        return min(gate.credit(horizon_seconds) for gate in self.gates)
+
+    def wait(self) -> float:
+        return max(gate.wait() for gate in self.gates)
+
+    async def acquire(self, runs: int) -> bool:
+        """Wait until `runs` may start. False if `refuse` came first: nothing is held then."""
+        for passed, gate in enumerate(self.gates):
+            admitted = False
+            try:
+                admitted = gate.try_start(runs) or await gate.start(runs, self)
+            finally:
+                if not admitted:
+                    for behind in self.gates[:passed]:
+                        behind.finish(runs, 0.0, Verdict.NOTHING)
+            if not admitted:
+                return False
+        return True
+
+    def release(self, runs: int, latency_seconds: float, verdict: Verdict) -> None:
+        for gate in self.gates:
+            gate.finish(runs, latency_seconds, verdict)
+
+    def refuse(self) -> None:
+        for gate in self.gates:
+            gate.refuse(self)
+
+    def pause(self, seconds: float, downstream: str | None) -> None:
+        """Pause `downstream`, or the one nearest to the downstream where none is named."""
+        named = [gate for gate in self.gates if gate.name == downstream]
+        (named[0] if named else self.gates[-1]).pause(seconds)

@@ -1,0 +1,36 @@
+"""What every limit answers, fixed or adaptive, of this process or of the fleet."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Protocol
+
+
+class Verdict(Enum):
+    """What one handler run tells the limits about the downstream."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    OVERLOAD = "overload"
+    #: It says nothing: snoozed, rejected, cut short by us.
+    NOTHING = "nothing"
+
+
+class Limit(Protocol):
+    """One limit. Times are monotonic seconds; `now` is passed in, so a limit has no clock and no I/O."""
+
+    def credit(self, now: float, horizon_seconds: float) -> float:
+        """How many runs could start between `now` and `horizon_seconds` later; may be below 0 when over the limit."""
+        ...
+
+    def wait(self, now: float) -> float:
+        """Seconds until one more run may start: 0 = now, infinity = not before another has ended."""
+        ...
+
+    def start(self, now: float, runs: int) -> None:
+        """`runs` runs start. Only called when `wait` was 0."""
+        ...
+
+    def finish(self, now: float, runs: int, latency_seconds: float, verdict: Verdict) -> None:
+        """`runs` runs have ended, after `latency_seconds`."""
+        ...

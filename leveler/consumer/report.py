@@ -1,0 +1,172 @@
+"""Report: what a consumer counts, tells its observers and writes to the log. Counting costs nothing worth having."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leveler.adapter import Abandon, DeadLetter, Delivery
+from leveler.consumer.held import Held
+from leveler.errors import LevelerError
+from leveler.events import (
+    DeliveryLost,
+    HandlerStuck,
+    LoopBlocked,
+    MessageCompleted,
+    MessageDeadLettered,
+    MessageRetried,
+    MessageReturned,
+    MessageStarted,
+    Observers,
+    Quarantined,
+    ReceiverDown,
+    ReceiverReady,
+    SettlementFailed,
+    log,
+)
+from leveler.outcome import Completed, Outcome, Snooze, Throttled
+
+
+@dataclass(slots=True)
+class Tally:
+    """How often each thing happened since the consumer started. Fault-free, these equal what really happened."""
+
+    received: int = 0
+    started: int = 0
+    completed: int = 0
+    retried: int = 0
+    #: Given back uncounted.
+    returned: int = 0
+    #: Given back counted although nothing had failed: the broker cannot do otherwise.
+    returned_counted: int = 0
+    dead_lettered: int = 0
+    lost: int = 0
+    settlements_failed: int = 0
+    stuck: int = 0
+    receivers_lost: int = 0
+
+
+@dataclass(frozen=True)
+class ConsumerHealth:
+    """One consumer at one moment."""
+
+    #: The broker's side knows it as a consumer.
+    ready: bool
+    #: Handlers that run.
+    running: int
+    #: Deliveries that are held: running, waiting and being settled.
+    held: int
+    tally: Tally
+
+
+class Report:
+    """One consumer's."""
+
+    def __init__(self, queue: str, observers: Observers) -> None:
+        self.tally = Tally()
+        self._queue = queue
+        self._observers = observers
+
+    def started(self, held: Held) -> None:
+        self.tally.started += 1
+        if self._observers:
+            self._observers.tell(MessageStarted(self._queue, held.delivery.message, held.delivery.attempt))
+
+    def settled(self, held: Held, decision: Delivery | Abandon | DeadLetter) -> None:
+        """The broker took it."""
+        if decision is held.delivery:
+            self.tally.completed += 1
+            if self._observers:
+                self._observers.tell(
+                    MessageCompleted(self._queue, held.delivery.message, held.delivery.attempt, held.run_seconds)
+                )
+        elif isinstance(decision, DeadLetter):
+            self._dead_lettered(held, decision)
+        elif isinstance(decision, Abandon):
+            self._abandoned(held, decision)
+
+    def lost(self, held: Held) -> None:
+        self.tally.lost += 1
+        message, attempt = held.delivery.message, held.delivery.attempt
+        log.warning("%s: the lease of message %s (attempt %d) was lost", self._queue, message.id, attempt)
+        if self._observers:
+            done = isinstance(held.outcome, Completed)
+            self._observers.tell(DeliveryLost(self._queue, message, attempt, done))
+
+    def quarantined(self, held: Held) -> None:
+        message, attempt = held.delivery.message, held.delivery.attempt
+        log.warning("%s: message %s arrives for the %dth time and starts alone", self._queue, message.id, attempt)
+        if self._observers:
+            self._observers.tell(Quarantined(self._queue, message, attempt))
+
+    def settlement_failed(self, held: Held, verb: str, error: LevelerError) -> None:
+        self.tally.settlements_failed += 1
+        log.warning("%s: %s of message %s failed: %s", self._queue, verb, held.delivery.message.id, error)
+        if self._observers:
+            self._observers.tell(
+                SettlementFailed(self._queue, held.delivery.message, held.delivery.attempt, verb, error)
+            )
+
+    def stuck(self, held: Held, run_seconds: float) -> None:
+        self.tally.stuck += 1
+        message = held.delivery.message
+        log.error(
+            "%s: the def handler of message %s runs past its timeout (%.1f s) and cannot be cancelled: its slot is "
+            "taken until it returns. Let it look at ctx.cancelled, or make it async",
+            self._queue, message.id, run_seconds,
+        )  # fmt: skip
+        if self._observers:
+            self._observers.tell(HandlerStuck(self._queue, message, held.delivery.attempt, run_seconds))
+
+    def blocked(self, blocked_seconds: float) -> None:
+        log.error(
+            "%s: the event loop stood still for %.1f s, so leases could not be renewed. Is there blocking code in an "
+            "async def handler? Make it a def handler: those run in threads",
+            self._queue, blocked_seconds,
+        )  # fmt: skip
+        if self._observers:
+            self._observers.tell(LoopBlocked(self._queue, blocked_seconds))
+
+    def ready(self) -> None:
+        if self._observers:
+            self._observers.tell(ReceiverReady(self._queue))
+
+    def down(self, error: BaseException) -> None:
+        self.tally.receivers_lost += 1
+        log.warning("%s: not receiving: %s", self._queue, error)
+        if self._observers:
+            self._observers.tell(ReceiverDown(self._queue, error))
+
+    def unavailable(self, error: BaseException) -> None:
+        log.warning("%s: the broker does not answer: %s", self._queue, error)
+
+    def _dead_lettered(self, held: Held, decision: DeadLetter) -> None:
+        self.tally.dead_lettered += 1
+        message, death = held.delivery.message, decision.death
+        log.warning("%s: message %s dead-lettered: %s %s", self._queue, message.id, death.reason, death.error_type)
+        if self._observers:
+            self._observers.tell(MessageDeadLettered(self._queue, message, held.delivery.attempt, death))
+
+    def _abandoned(self, held: Held, decision: Abandon) -> None:
+        message, attempt, outcome = held.delivery.message, held.delivery.attempt, held.outcome
+        failed = held.started_at is not None and not isinstance(outcome, Throttled | Snooze)
+        if decision.counted and failed:
+            self.tally.retried += 1
+            if self._observers:
+                error = getattr(outcome, "error", None) or getattr(outcome, "__cause__", None)
+                self._observers.tell(MessageRetried(self._queue, message, attempt, decision.delay_seconds, error))
+            return
+        if decision.counted:
+            self.tally.returned_counted += 1
+        else:
+            self.tally.returned += 1
+        if self._observers:
+            why = _why(outcome, decision) + ("-counted" if decision.counted else "")
+            self._observers.tell(MessageReturned(self._queue, message, attempt, decision.delay_seconds, why))
+
+
+def _why(outcome: Outcome | None, decision: Abandon) -> str:
+    if isinstance(outcome, Throttled):
+        return "throttled"
+    if isinstance(outcome, Snooze):
+        return "snoozed"
+    return "early" if decision.delay_seconds else "unstarted"

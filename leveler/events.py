@@ -1,0 +1,146 @@
+"""Named moments of a message, as frozen values, for metrics, traces and tests. leveler brings no metrics library.
+
+An observer is a plain callable that takes an event. It runs in the engine's loop between two steps, so it must be
+quick and must not block; what it raises is logged and changes nothing. Without observers no event is even made.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from leveler.message import Death, Message
+
+log = logging.getLogger("leveler")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something happened to `queue`."""
+
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSent(Event):
+    """The broker accepted a message from this process."""
+
+    message: Message
+
+
+@dataclass(frozen=True, slots=True)
+class MessageEvent(Event):
+    """Something happened to one delivery of a message."""
+
+    message: Message
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageStarted(MessageEvent):
+    """A handler run begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageCompleted(MessageEvent):
+    """A handler run succeeded and the broker took the completion."""
+
+    run_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRetried(MessageEvent):
+    """A handler run failed; the message was given back to be tried again."""
+
+    delay_seconds: float
+    error: BaseException | None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageReturned(MessageEvent):
+    """The message was given back uncounted: throttled, snoozed, early, or not started before a stop."""
+
+    delay_seconds: float
+    #: ``throttled``, ``snoozed``, ``early``, ``unstarted``; the same with ``-counted`` where the broker had to count.
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDeadLettered(MessageEvent):
+    """The message is in the dead-letter queue."""
+
+    death: Death
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryLost(MessageEvent):
+    """The lease ended before the delivery was settled. Somebody else will get the message."""
+
+    #: The handler had already succeeded, so the message will run twice.
+    completed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SettlementFailed(MessageEvent):
+    """The broker refused a settlement. It is tried again while the lease lasts."""
+
+    verb: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerStuck(MessageEvent):
+    """A ``def`` handler runs past its timeout. Its slot stays taken until it returns."""
+
+    run_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined(MessageEvent):
+    """The message was delivered more often than it was tried, so it may be one that kills: it starts alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopBlocked(Event):
+    """The event loop stood still, usually for blocking code in an ``async def`` handler. Leases are at risk."""
+
+    blocked_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverReady(Event):
+    """The queue is being consumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverDown(Event):
+    """The receiver was lost or cannot be made. It is made anew, with a growing wait."""
+
+    error: BaseException
+
+
+Observer = Callable[[Event], object]
+
+
+class Observers:
+    """Those who want to know. False when there are none, so that nobody makes an event for nothing."""
+
+    def __init__(self, observers: Sequence[Observer] = ()) -> None:
+        self._observers = list(observers)
+
+    def __bool__(self) -> bool:
+        return bool(self._observers)
+
+    def add(self, observer: Observer) -> None:
+        self._observers.append(observer)
+
+    def remove(self, observer: Observer) -> None:
+        self._observers.remove(observer)
+
+    def tell(self, event: Event) -> None:
+        for observer in self._observers:
+            try:
+                observer(event)
+            except Exception:
+                log.exception("observer %r failed on %s", observer, type(event).__name__)

@@ -1,0 +1,140 @@
+"""Producer: encode, stamp, check, send. `send` returns when the broker has accepted, or says why not."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Final, TypedDict
+
+from leveler.adapter import Capabilities, Sender
+from leveler.clock import Clock
+from leveler.codec import encode
+from leveler.errors import BatchError, BrokerError, InvalidMessage, LevelerError, MessageError, MessageTooLarge
+from leveler.events import MessageSent, Observers
+from leveler.message import DEFAULT_PRIORITY, MAX_PRIORITY, Message, check_headers, check_token
+from leveler.outcome import seconds
+
+_NO_HEADERS: Final[Mapping[str, str]] = {}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SendOptions:
+    """How one message is to be sent. Durations are seconds or timedeltas."""
+
+    #: Messages of one key are handled in order where the queue is ordered.
+    key: str | None = None
+    #: Not to be handled before so long from now; the broker keeps the time.
+    delay: float | timedelta | None = None
+    #: Worthless after so long: dead-lettered as ``expired``.
+    expires_in: float | timedelta | None = None
+    #: 0 to 9, higher first, where the broker has priorities.
+    priority: int = DEFAULT_PRIORITY
+    #: Lower-case names, text values.
+    headers: Mapping[str, str] | None = None
+    #: Give one to make a repeated send recognisable; otherwise a new one is made.
+    id: str | None = None
+    #: Message type; by default the class name of the value.
+    type: str | None = None
+    #: W3C trace context.
+    traceparent: str | None = None
+
+
+class SendWords(TypedDict, total=False):
+    """`SendOptions` as keyword arguments."""
+
+    key: str | None
+    delay: float | timedelta | None
+    expires_in: float | timedelta | None
+    priority: int
+    headers: Mapping[str, str] | None
+    id: str | None
+    type: str | None
+    traceparent: str | None
+
+
+class Producer:
+    """Sends to one queue.
+
+    Args:
+        queue: its name.
+        sender: the adapter's.
+        can: what the broker takes.
+        clock: time.
+        observers: told of what was accepted.
+        source: who we are, a URI reference.
+    """
+
+    def __init__(
+        self, queue: str, sender: Sender, can: Capabilities, clock: Clock, observers: Observers, source: str
+    ) -> None:
+        self._queue = queue
+        self._sender = sender
+        self._can = can
+        self._clock = clock
+        self._observers = observers
+        self._source = source
+
+    def message(self, value: Any, options: SendOptions) -> Message:
+        """The message that `send` would send for `value`, checked.
+
+        Raises:
+            EncodeError: the value cannot become bytes.
+            InvalidMessage: an attribute or a header breaks the rules.
+            MessageTooLarge: the broker would not take it; names both sizes.
+        """
+        now = self._clock.now()
+        encoded = encode(value)
+        not_before = None if options.delay is None else now + timedelta(seconds=seconds(options.delay))
+        if not 0 <= options.priority <= MAX_PRIORITY:
+            raise InvalidMessage(f"priority is {options.priority}: expected 0 to {MAX_PRIORITY}, higher first")
+        message = Message(
+            id=uuid.uuid4().hex if options.id is None else check_token("message id", options.id),
+            body=encoded.body,
+            type=encoded.type if options.type is None else options.type,
+            source=self._source,
+            time=now,
+            content_type=encoded.content_type,
+            key=None if options.key is None else check_token("key", options.key),
+            headers=check_headers(options.headers) if options.headers else _NO_HEADERS,
+            priority=options.priority,
+            not_before=not_before,
+            ready_at=not_before,
+            expires_at=None if options.expires_in is None else now + timedelta(seconds=seconds(options.expires_in)),
+            traceparent=options.traceparent,
+        )
+        self._check_size(message)
+        return message
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        """Return when the broker has accepted all of `messages`.
+
+        Raises:
+            SendUnknown: it may or may not be queued: send it again with the same id.
+            QueueFull, BrokerUnavailable: it is not queued.
+            BatchError: of several messages, some were not accepted; the others were.
+        """
+        failed: dict[int, LevelerError] = {}
+        for start in range(0, len(messages), self._can.max_batch):
+            batch = messages[start : start + self._can.max_batch]
+            try:
+                await self._sender.send(batch)
+            except BatchError as error:
+                failed.update({start + index: cause for index, cause in error.failed.items()})
+            except (BrokerError, MessageError) as error:
+                failed.update({start + index: error for index in range(len(batch))})
+        if self._observers:
+            for index, message in enumerate(messages):
+                if index not in failed:
+                    self._observers.tell(MessageSent(self._queue, message))
+        if failed:
+            raise failed[0] if len(messages) == 1 else BatchError(failed)
+
+    def _check_size(self, message: Message) -> None:
+        size = self._sender.size(message)
+        if size > self._can.max_message_bytes:
+            raise MessageTooLarge(
+                f"a message of {size} bytes, headers included, is more than queue {self._queue!r} takes "
+                f"({self._can.max_message_bytes}): send a reference to the data instead"
+            )

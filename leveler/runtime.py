@@ -1,0 +1,243 @@
+"""Runtime: a started app. Adapters are connected, queues declared, consumers run until they are drained."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from leveler.adapter import Adapter, Capabilities, QueueSpec
+from leveler.clock import Clock
+from leveler.consumer.consumer import Consumer, Surroundings
+from leveler.consumer.handler import Handler, Middleware
+from leveler.consumer.limits import FixedConcurrency, Gate, Limit, Limits, Rate
+from leveler.consumer.quarantine import Quarantine
+from leveler.consumer.report import ConsumerHealth
+from leveler.deadletter import DeadLetters
+from leveler.discovery import find
+from leveler.errors import ConfigError
+from leveler.events import Observers
+from leveler.message import check_queue_name
+from leveler.producer import Producer
+from leveler.settings import DEFAULT_CONCURRENCY, BrokerSettings, LimitSettings, Settings
+
+
+@dataclass(frozen=True)
+class Health:
+    """Whether the app does what it is there for."""
+
+    #: Every consumer is consuming.
+    ready: bool
+    consumers: Mapping[str, ConsumerHealth]
+    #: What is weaker than promised and only an operator can judge, by queue.
+    degraded: Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class DeclaredQueue:
+    """A queue that the broker has."""
+
+    spec: QueueSpec
+    adapter: Adapter
+    can: Capabilities
+    producer: Producer
+
+
+class Runtime:
+    """What an app is between start and stop.
+
+    Args:
+        settings: all of them.
+        handlers: of each queue.
+        clock: time.
+        rng: chance, for jitter.
+        observers: told of everything.
+        middleware: around every handler run.
+        source: who we are, in the messages sent.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        handlers: Mapping[str, Sequence[Handler]],
+        *,
+        clock: Clock,
+        rng: random.Random,
+        observers: Observers,
+        middleware: Sequence[Middleware],
+        source: str,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.consumers: dict[str, Consumer] = {}
+        self._handlers = handlers
+        self._rng = rng
+        self._observers = observers
+        self._middleware = middleware
+        self._source = source
+        self._quarantine = Quarantine()
+        self._adapters: dict[str, Adapter] = {}
+        self._queues: dict[str, DeclaredQueue] = {}
+        self._declaring = asyncio.Lock()
+        self._gates: dict[str, Gate] = {}
+        self._running: list[asyncio.Task[None]] = []
+        self._open = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Connect to every broker.
+
+        Raises:
+            ConfigError: a broker is configured wrongly, or none is.
+            BrokerUnavailable, AccessDenied: from the broker.
+        """
+        try:
+            for name, broker in self.settings.brokers.items():
+                adapter = self._adapter(broker)
+                self._adapters[name] = await self._open.enter_async_context(adapter)
+        except BaseException:
+            await self._open.aclose()
+            raise
+
+    async def close(self) -> None:
+        await self._open.aclose()
+
+    async def queue(self, name: str) -> DeclaredQueue:
+        """The queue `name`, declared at its broker on first use."""
+        if (known := self._queues.get(name)) is not None:
+            return known
+        async with self._declaring:
+            if name not in self._queues:
+                self._queues[name] = await self._declare(check_queue_name(name))
+            return self._queues[name]
+
+    def queues(self) -> list[DeclaredQueue]:
+        """All that were used so far."""
+        return list(self._queues.values())
+
+    async def dead_letters(self, name: str) -> DeadLetters:
+        queue = await self.queue(name)
+        return DeadLetters(queue.adapter, queue.spec, self.clock)
+
+    async def consume(self, only: Collection[str] | None, state: Any) -> None:
+        """Start the consumers of all queues that have handlers, or of `only` some.
+
+        Raises:
+            ConfigError: a queue has no handler, or its broker cannot keep the promises.
+        """
+        wanted = list(self._handlers) if only is None else list(only)
+        for name in wanted:
+            if name not in self._handlers:
+                known = ", ".join(sorted(self._handlers)) or "none"
+                raise ConfigError(f"no consumer for queue {name!r}; there are: {known}")
+        for name in wanted:
+            self.consumers[name] = await self._consumer(name, state)
+        self._running = [asyncio.create_task(consumer.run()) for consumer in self.consumers.values()]
+
+    async def drain(self, drain_seconds: float) -> int:
+        """Stop all consumers at once; how many deliveries had to be left leased."""
+        left = await asyncio.gather(*(consumer.stop(drain_seconds) for consumer in self.consumers.values()))
+        await asyncio.gather(*self._running)
+        self._running = []
+        self.consumers = {}
+        return sum(left)
+
+    def hurry(self) -> None:
+        """End a drain that is under way now."""
+        for consumer in self.consumers.values():
+            consumer.hurry()
+
+    def health(self) -> Health:
+        consumers = {name: consumer.health() for name, consumer in self.consumers.items()}
+        degraded = {name: queue.can.degraded for name, queue in self._queues.items() if queue.can.degraded}
+        ready = all(health.ready for health in consumers.values())
+        return Health(ready, consumers, degraded)
+
+    def _adapter(self, broker: BrokerSettings) -> Adapter:
+        if broker.adapter is not None:
+            return broker.adapter
+        return find(
+            broker.url, clock=self.clock, deadline_seconds=broker.deadline_seconds, extra_options=broker.options
+        )
+
+    async def _declare(self, name: str) -> DeclaredQueue:
+        settings = self.settings.queue(name)
+        adapter = self._adapters.get(settings.broker)
+        if adapter is None:
+            known = ", ".join(sorted(self._adapters)) or "none"
+            raise ConfigError(
+                f"queue {name!r} is on broker {settings.broker!r}, which is not configured; known: {known}"
+            )
+        spec = settings.spec(name)
+        can = await adapter.declare(spec)
+        _check_lease(name, spec.lease_seconds, settings.timeout_seconds, can)
+        producer = Producer(name, adapter.sender(spec), can, self.clock, self._observers, self._source)
+        return DeclaredQueue(spec, adapter, can, producer)
+
+    async def _consumer(self, name: str, state: Any) -> Consumer:
+        queue = await self.queue(name)
+        limits, workers = self._limits(name)
+        around = Surroundings(
+            adapter=queue.adapter,
+            clock=self.clock,
+            rng=self._rng,
+            quarantine=self._quarantine,
+            observers=self._observers,
+            middleware=self._middleware,
+            state=state,
+        )
+        return Consumer(queue.spec, self.settings.queue(name), queue.can, self._handlers[name], limits, workers, around)
+
+    def _limits(self, name: str) -> tuple[Limits, int]:
+        """The gates of one consumer, and the most runs that they will ever allow at once."""
+        consumer = self.settings.consumers.get(name)
+        own = consumer.limits if consumer is not None else LimitSettings()
+        gates: list[Gate] = []
+        shared = LimitSettings()
+        if consumer is not None and consumer.downstream is not None:
+            try:
+                shared = self.settings.downstreams[consumer.downstream]
+            except KeyError:
+                known = ", ".join(sorted(self.settings.downstreams)) or "none"
+                raise ConfigError(
+                    f"consumers.{name}.downstream is {consumer.downstream!r}, which is not configured; known: {known}"
+                ) from None
+        if own.concurrency is None and shared.concurrency is None:
+            own = LimitSettings(concurrency=DEFAULT_CONCURRENCY, rate_per_second=own.rate_per_second)
+        if own != LimitSettings():
+            gates.append(Gate(name, _made(own), self.clock))
+        if consumer is not None and consumer.downstream is not None:
+            gates.append(self._shared_gate(consumer.downstream, shared))
+        return Limits(gates), min(n for n in (own.concurrency, shared.concurrency) if n is not None)
+
+    def _shared_gate(self, downstream: str, settings: LimitSettings) -> Gate:
+        if downstream not in self._gates:
+            self._gates[downstream] = Gate(downstream, _made(settings), self.clock)
+        return self._gates[downstream]
+
+
+def _made(settings: LimitSettings) -> list[Limit]:
+    limits: list[Limit] = []
+    if settings.concurrency is not None:
+        limits.append(FixedConcurrency(settings.concurrency))
+    if settings.rate_per_second is not None:
+        limits.append(Rate(settings.rate_per_second))
+    return limits
+
+
+def _check_lease(name: str, lease_seconds: float, timeout_seconds: float, can: Capabilities) -> None:
+    shortest, longest = can.lease_range_seconds
+    if not shortest <= lease_seconds <= longest:
+        raise ConfigError(f"queues.{name}.lease is {lease_seconds} s: this broker keeps {shortest} to {longest} s")
+    if not can.extend and timeout_seconds >= lease_seconds:
+        raise ConfigError(
+            f"queues.{name}.timeout ({timeout_seconds} s) must be below its lease ({lease_seconds} s): "
+            "this broker cannot extend a lease"
+        )
+    if timeout_seconds > can.max_lease_seconds:
+        raise ConfigError(
+            f"queues.{name}.timeout is {timeout_seconds} s: this broker keeps one delivery for at most "
+            f"{can.max_lease_seconds} s"
+        )

@@ -1,0 +1,112 @@
+"""Settings as the engine reads them: validated values in seconds and bytes, whoever wrote them and where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from leveler.adapter import Adapter, QueueSpec
+from leveler.errors import ConfigError
+from leveler.retry import RetryPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class BrokerSettings:
+    """One broker: its URL and the options of its adapter, or an adapter that the user made."""
+
+    url: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    adapter: Adapter | None = None
+    #: Every verb returns or raises within it.
+    deadline_seconds: float = 10.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitSettings:
+    """What one downstream, or one consumer by itself, bears."""
+
+    #: Handler runs at once; None = not limited here.
+    concurrency: int | None = None
+    #: Handler starts per second, in this process; None = not limited here.
+    rate_per_second: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ConfigError(f"concurrency is {self.concurrency}: expected 1 or more")
+        if self.rate_per_second is not None and not 0 < self.rate_per_second < float("inf"):
+            raise ConfigError(f"rate is {self.rate_per_second}/s: expected more than 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueSettings:
+    """What is true of a queue for everybody who sends to it or consumes from it."""
+
+    broker: str = "default"
+    #: How long a delivery is ours before it must be renewed.
+    lease_seconds: float = 30.0
+    #: How long one handler run may take; renewal stops then.
+    timeout_seconds: float = 300.0
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    #: A message delivered more often than this is dead-lettered unstarted; None = ``max_attempts + 3``.
+    max_deliveries: int | None = None
+    ordered: bool = False
+    dedup_seconds: float = 0.0
+    max_depth: int | None = None
+    declare: Literal["create", "verify", "skip"] = "create"
+
+    def __post_init__(self) -> None:
+        if self.lease_seconds <= 0 or self.timeout_seconds <= 0:
+            raise ConfigError(f"lease ({self.lease_seconds} s) and timeout ({self.timeout_seconds} s) must be above 0")
+        if self.most_deliveries < self.retry.max_attempts:
+            raise ConfigError(
+                f"max_deliveries ({self.max_deliveries}) is below retry.max_attempts ({self.retry.max_attempts}): "
+                "messages would be dead-lettered before their last attempt"
+            )
+
+    @property
+    def most_deliveries(self) -> int:
+        return self.retry.max_attempts + 3 if self.max_deliveries is None else self.max_deliveries
+
+    def spec(self, name: str) -> QueueSpec:
+        """The queue as the adapter must make it."""
+        return QueueSpec(
+            name=name,
+            lease_seconds=self.lease_seconds,
+            ordered=self.ordered,
+            dedup_seconds=self.dedup_seconds,
+            # The broker's own limit is a backstop: ours decides, and dead-letters with a reason.
+            max_deliveries=self.most_deliveries + 1,
+            max_depth=self.max_depth,
+            declare=self.declare,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsumerSettings:
+    """How this process consumes one queue."""
+
+    #: The downstream whose limits hold; None = only those that stand here.
+    downstream: str | None = None
+    limits: LimitSettings = field(default_factory=LimitSettings)
+
+
+#: Where neither a consumer nor its downstream limits the concurrency.
+DEFAULT_CONCURRENCY = 16
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Everything that an app can be told."""
+
+    brokers: Mapping[str, BrokerSettings] = field(default_factory=dict[str, BrokerSettings])
+    queues: Mapping[str, QueueSettings] = field(default_factory=dict[str, QueueSettings])
+    consumers: Mapping[str, ConsumerSettings] = field(default_factory=dict[str, ConsumerSettings])
+    downstreams: Mapping[str, LimitSettings] = field(default_factory=dict[str, LimitSettings])
+    #: `send` returns or raises within it.
+    send_timeout_seconds: float = 10.0
+    #: How long SIGTERM lets running handlers go on.
+    drain_timeout_seconds: float = 30.0
+
+    def queue(self, name: str) -> QueueSettings:
+        return self.queues.get(name) or QueueSettings()
