@@ -1,0 +1,51 @@
+# What a user runs: `make demo` and `make test`. Both install what they need into .venv, once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: setup demo test lint types unit wheel clean
+
+## A complete development environment in .venv
+setup: $(VENV)/.development
+
+$(VENV)/.python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "leveler needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --upgrade "pip>=25.1"  # the first that reads dependency groups
+	touch $@
+
+$(VENV)/.product: $(VENV)/.python pyproject.toml
+	$(PIP) install --editable .
+	touch $@
+
+$(VENV)/.development: $(VENV)/.product pyproject.toml
+	$(PIP) install --group dev
+	touch $@
+
+## Watch a burst being levelled
+demo: $(VENV)/.product
+	$(BIN)/leveler demo
+
+## Everything that must pass: lint, types, tests, the wheel
+test: lint types unit wheel
+
+lint: $(VENV)/.development
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.development
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+unit: $(VENV)/.development
+	$(BIN)/pytest -n $(JOBS) --dist worksteal
+
+## The same core tests against the built wheel, as users get it
+wheel: $(VENV)/.development
+	$(BIN)/tox run --quiet -e wheel
+
+clean:
+	rm -rf $(VENV) .tox build dist .mypy_cache .ruff_cache .pytest_cache
