@@ -11,11 +11,13 @@ import hashlib
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
 from leveler.errors import InvalidMessage
+
+_T = TypeVar("_T")
 
 JSON_TYPE: Final = "application/json"
 DEFAULT_PRIORITY: Final = 4
@@ -39,6 +41,12 @@ _RESERVED = re.compile(
 
 # Received counters are believed only inside these bounds: they are data from outside.
 _MAX_COUNT = 1_000_000
+
+# What msgspec raises on bytes from outside, however hostile.
+_MALFORMED = (msgspec.MsgspecError, UnicodeError, RecursionError)
+
+# A body with more brackets than this might be nested so deep that only some of its readers can follow.
+_DEPTH_RESERVE = 250
 
 
 class Death(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,8 +112,15 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def dedup_key(self) -> str:
-        """What a broker that drops duplicates must compare: the same id again, unless it is leveler's own copy."""
-        return f"{self.id}.{self.generation}" if self.generation else self.id
+        """What a broker that drops duplicates must compare: the same id again, unless it is leveler's own copy.
+
+        A copy's key ends in a digest: ``42.1`` may be the id of somebody's next message, and a copy of ``42`` with
+        that key would be dropped in its place. At most 128 characters, like every id.
+        """
+        if not self.generation:
+            return self.id
+        digest = hashlib.sha256(f"{self.id}\0{self.generation}".encode(errors="surrogatepass")).hexdigest()[:16]
+        return f"{self.id[:96]}.{self.generation}.{digest}"
 
     def age_seconds(self, now: datetime) -> float:
         """How long it could have been handled already; never negative."""
@@ -157,12 +172,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             out["traceparent"] = self.traceparent
         if self.priority != DEFAULT_PRIORITY:
             out["levelerpriority"] = str(self.priority)
-        for name in _COUNTS:
-            if count := getattr(self, name):
-                out["leveler" + name] = str(count)
-        for name in _TIMES:
-            if (moment := getattr(self, name)) is not None:
-                out["leveler" + name.replace("_", "")] = _stamp(moment)
+        counts = {"generation": self.generation, "attempts": self.attempts, "replays": self.replays}
+        out.update({"leveler" + name: str(count) for name, count in counts.items() if count})
+        moments = {"notbefore": self.not_before, "readyat": self.ready_at, "failedat": self.failed_at}
+        out.update({"leveler" + name: _stamp(moment) for name, moment in moments.items() if moment is not None})
         if self.death is not None:
             out["levelerdeath"] = msgspec.json.encode(self.death).decode()
         return out
@@ -183,35 +196,39 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
             attributes: CloudEvents attributes, without any prefix.
             body: the payload, taken as it is.
             headers: the sender's headers, taken as they are.
-            received_at: stands in for a missing time.
+            received_at: stands in for a missing time, from which the age counts: when the broker took the message
+                in, where it can tell, else now.
             native_id: the broker's own id of the message, the same at every delivery: stands in for a missing
-                id. Without it the id is derived from the body, and equal bodies get equal ids.
+                id. Without it the id is derived from the body, and equal bodies get equal ids. An id that not every
+                broker could carry in a copy (see `check_token`) is replaced by its digest.
         """
-        ours = attributes.get("specversion") is not None
-        moments = {name: _moment(attributes.get("leveler" + name.replace("_", ""))) for name in _TIMES}
-        counts = {name: _count(attributes.get("leveler" + name), 0, _MAX_COUNT) for name in _COUNTS}
+        get = attributes.get
         return cls(
-            id=attributes.get("id") or native_id or _derived_id(body, attributes.get("time")),
+            id=_id(get("id") or native_id, body, get("time")),
             body=body,
-            type=attributes.get("type", ""),
-            source=attributes.get("source") or "/",
-            time=_moment(attributes.get("time")) or received_at,
-            content_type=attributes.get("datacontenttype") or (JSON_TYPE if ours else ""),
-            key=attributes.get("partitionkey"),
+            type=get("type") or "",
+            source=get("source") or "/",
+            time=_moment(get("time")) or received_at,
+            content_type=get("datacontenttype", JSON_TYPE if "specversion" in attributes else ""),
+            key=get("partitionkey") or None,
             headers=headers,
-            priority=_count(attributes.get("levelerpriority"), DEFAULT_PRIORITY, MAX_PRIORITY),
-            expires_at=_moment(attributes.get("expirytime")),
-            traceparent=attributes.get("traceparent"),
-            death=_death(attributes.get("levelerdeath")),
-            **moments,  # type: ignore[arg-type]  # names and types are those of _TIMES
-            **counts,  # type: ignore[arg-type]
+            priority=_count(get("levelerpriority"), DEFAULT_PRIORITY, MAX_PRIORITY),
+            not_before=_moment(get("levelernotbefore")),
+            expires_at=_moment(get("expirytime")),
+            traceparent=get("traceparent") or None,
+            generation=_count(get("levelergeneration"), 0, _MAX_COUNT),
+            attempts=_count(get("levelerattempts"), 0, _MAX_COUNT),
+            ready_at=_moment(get("levelerreadyat")),
+            failed_at=_moment(get("levelerfailedat")),
+            replays=_count(get("levelerreplays"), 0, _MAX_COUNT),
+            death=_death(get("levelerdeath")),
         )
 
     def to_json(self) -> bytes:
         """The structured mode: one JSON object; the body as ``data`` where it is JSON, else ``data_base64``."""
         event: dict[str, Any] = dict(self.attributes())
         if self.headers:
-            event["levelerheaders"] = msgspec.json.encode(self.headers).decode()
+            event["levelerheaders"] = msgspec.json.encode(dict(self.headers)).decode()
         if self.content_type == JSON_TYPE and _is_compact_json(self.body):
             event["data"] = msgspec.Raw(self.body)
         else:
@@ -221,25 +238,14 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def from_json(cls, document: bytes, *, received_at: datetime, native_id: str = "") -> Self:
         """Read the structured mode. What is not a CloudEvent is a foreign message: its body is `document`."""
-        try:
-            event = msgspec.json.decode(document, type=dict[str, msgspec.Raw])
-            if "specversion" not in event or "id" not in event:
-                return cls.from_attributes({}, document, {}, received_at=received_at, native_id=native_id)
-            attributes = {k: _text(v) for k, v in event.items() if k not in _STRUCTURED}
-            headers = msgspec.json.decode(_text(event.get("levelerheaders", _EMPTY_OBJECT)), type=dict[str, str])
-            if "data_base64" in event:
-                body = msgspec.json.decode(event["data_base64"], type=bytes)
-            else:
-                body = _body(event.get("data", msgspec.Raw(b"")), attributes.get("datacontenttype", JSON_TYPE))
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        event = _read(document, dict[str, msgspec.Raw])
+        body = _body(event) if event and "specversion" in event and "id" in event else None
+        if event is None or body is None:
             return cls.from_attributes({}, document, {}, received_at=received_at, native_id=native_id)
+        texts = {name: _text(raw) for name, raw in event.items() if name not in ("data", "data_base64")}
+        attributes = {name: text for name, text in texts.items() if text is not None}
+        headers = _read(attributes.get("levelerheaders", ""), dict[str, str]) or {}
         return cls.from_attributes(attributes, body, headers, received_at=received_at, native_id=native_id)
-
-
-_COUNTS: Final = ("generation", "attempts", "replays")
-_TIMES: Final = ("not_before", "ready_at", "failed_at")
-_STRUCTURED: Final = frozenset({"data", "data_base64", "levelerheaders"})
-_EMPTY_OBJECT: Final = msgspec.Raw(b'"{}"')
 
 
 def check_queue_name(name: str) -> str:
@@ -304,30 +310,45 @@ def _moment(text: str | None) -> datetime | None:
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
-    except (ValueError, OverflowError):
+        return _aware(datetime.fromisoformat(text))
+    except ValueError:
+        return None
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    """`moment` in UTC, which it is taken for if it does not say; None where no calendar has it."""
+    try:
+        return moment and (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except OverflowError:
         return None
 
 
 def _count(text: str | None, default: int, most: int) -> int:
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 9:
+    if text is None or not text.isascii() or not text.isdigit():
         return default
-    return min(int(text), most)
+    return min(int(text), most) if len(text) < 10 else most
 
 
 def _death(text: str | None) -> Death | None:
     if text is None:
         return None
-    try:
-        return msgspec.json.decode(text, type=Death)
-    except (msgspec.MsgspecError, UnicodeError):
+    death = _read(text[:MAX_HEADER_BYTES], Death)  # a longer one is not ours
+    if death is None:
         return Death(reason="unreadable", detail=cut(text, MAX_DETAIL_BYTES))
+    return msgspec.structs.replace(
+        death,
+        attempts=min(max(death.attempts, 0), _MAX_COUNT),
+        first_failed_at=_aware(death.first_failed_at),
+        last_failed_at=_aware(death.last_failed_at),
+    )
 
 
-def _derived_id(body: bytes, time: str | None) -> str:
-    """The same foreign message gets the same id at every delivery, in every process."""
-    return hashlib.sha256((time or "").encode() + b"\0" + body).hexdigest()[:32]
+def _id(given: str, body: bytes, time: str | None) -> str:
+    """`given`, if a copy can carry it; else the same digest at every delivery, in every process."""
+    if _TOKEN.fullmatch(given):
+        return given
+    text = given or (time or "")
+    return hashlib.sha256(text.encode(errors="surrogatepass") + b"\0" + (b"" if given else body)).hexdigest()[:32]
 
 
 def _is_compact_json(body: bytes) -> bool:
@@ -335,21 +356,38 @@ def _is_compact_json(body: bytes) -> bool:
     if not body or body[:1].isspace() or body[-1:].isspace():
         return False
     try:
-        body.decode()
         msgspec.json.decode(body)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        if body.count(b"[") + body.count(b"{") >= _DEPTH_RESERVE:
+            # How deep a decoder can go depends on how deep its caller stands, and a reader may stand deeper than we.
+            msgspec.json.decode(b"[" * _DEPTH_RESERVE + body + b"]" * _DEPTH_RESERVE, type=msgspec.Raw)
+    except _MALFORMED:
         return False
     return True
 
 
-def _text(raw: msgspec.Raw) -> str:
-    value = msgspec.json.decode(raw)
-    if isinstance(value, str):
-        return value
-    return bytes(raw).decode()
-
-
-def _body(raw: msgspec.Raw, content_type: str) -> bytes:
+def _text(raw: msgspec.Raw) -> str | None:
+    """An attribute's value. Numbers and booleans as they are written; what no attribute may be is no value."""
     data = bytes(raw)
-    is_json = content_type.partition(";")[0].strip().endswith("json")
-    return data if is_json or not data.startswith(b'"') else msgspec.json.decode(data, type=str).encode()
+    if data[:1] == b'"':
+        return _read(data, str)
+    return None if data[:1] in (b"{", b"[", b"n") else data.decode(errors="replace")
+
+
+def _body(event: Mapping[str, msgspec.Raw]) -> bytes | None:
+    """The payload, byte for byte where it is JSON; None where it cannot be read."""
+    if (encoded := bytes(event.get("data_base64", b"null"))) != b"null":
+        return _read(encoded, bytes)
+    data = bytes(event.get("data", b""))
+    content_type = _text(event["datacontenttype"]) if "datacontenttype" in event else None
+    if data[:1] != b'"' or (content_type or JSON_TYPE).partition(";")[0].strip().lower().endswith("json"):
+        return data
+    text = _read(data, str)
+    return None if text is None else text.encode()
+
+
+def _read(data: bytes | str, wanted: type[_T]) -> _T | None:
+    """JSON from outside; None where it is not what is wanted, however hostile it is."""
+    try:
+        return msgspec.json.decode(data, type=wanted)
+    except _MALFORMED:
+        return None
