@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from difflib import get_close_matches
 from importlib import metadata
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, get_args, get_origin, get_type_hints
 from urllib.parse import unquote
 
 import msgspec
@@ -211,7 +211,15 @@ def _options(scheme: str, adapter: type[Adapter], given: Mapping[str, object]) -
     try:
         return msgspec.convert(dict(given), adapter.options, strict=False)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"options of {scheme}://: {redact(str(error)).replace('`$.', '`')}") from None
+        raise ConfigError(f"options of {scheme}://: {_finding(adapter.options, str(error))}") from None
+
+
+def _finding(options: type[Any], text: str) -> str:
+    """What msgspec found wrong, in the user's words, with the choices where there are any."""
+    place = re.search(r"`\$\.(\w+)", text)
+    hint = get_type_hints(options).get(place[1]) if place else None
+    choices = f"; choose one of {_listed(map(str, get_args(hint)))}" if get_origin(hint) is Literal else ""
+    return redact(text).replace("`$.", "`") + choices
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
