@@ -1,0 +1,63 @@
+"""The envelope: a message without its body, as one JSON object that a person can read in the file.
+
+Only what differs from the default is written. Names are those of `Message`; those that a reader does not know are
+passed over and those that are missing get their default, so that older and newer versions can share a file.
+"""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import FieldInfo, fields, force_setattr
+
+from leveler.errors import InvalidMessage
+from leveler.message import Message
+
+
+def _definition(field: FieldInfo) -> tuple[Any, ...]:
+    if field.required:
+        return (field.name, field.type)
+    if field.default is not msgspec.NODEFAULT:
+        return (field.name, field.type, field.default)
+    return (field.name, field.type, msgspec.field(default_factory=dict))
+
+
+_STORED: Final = sorted(
+    (field for field in fields(Message) if field.name != "body"), key=lambda field: not field.required
+)
+_Envelope: Final = msgspec.defstruct("Envelope", [_definition(field) for field in _STORED], omit_defaults=True)
+_values_of: Final = attrgetter(*(field.name for field in _STORED))
+_to_json: Final = msgspec.json.Encoder().encode
+_to_message: Final = msgspec.json.Decoder(Message).decode
+
+
+def encode(message: Message) -> str:
+    """Everything of `message` but its body.
+
+    Raises:
+        InvalidMessage: an attribute cannot be written as JSON.
+    """
+    try:
+        return _to_json(_Envelope(*_values_of(message))).decode()
+    except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
+        raise InvalidMessage(f"message {message.id!r}: an attribute cannot be stored: {error}") from error
+
+
+def decode(envelope: str, body: bytes) -> Message | None:
+    """The message; None where somebody has written something else into the file."""
+    try:
+        message = _to_message('{"body":"",' + envelope[1:])
+    except (msgspec.MsgspecError, UnicodeError, TypeError):
+        return None
+    force_setattr(message, "body", body)  # nobody else has seen it yet: putting it in is cheaper than a second struct
+    return message
+
+
+def size(message: Message) -> int:
+    """Body and all that the sender may choose freely, in bytes. Cheap: it is asked for every message."""
+    total = len(message.body) + len(message.id) + len(message.type) + len(message.source) + len(message.key or "")
+    for name, value in message.headers.items():
+        total += len(name) + (len(value) if value.isascii() else len(value.encode(errors="surrogatepass")))
+    return total

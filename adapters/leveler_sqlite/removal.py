@@ -1,0 +1,68 @@
+"""Removal: purging and dropping, a portion at a time, so that nobody else has to wait for a million rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Final
+
+from leveler_sqlite import keys
+from leveler_sqlite.transaction import Queue, Transaction
+
+_PORTION: Final = 2000
+
+
+def purge(transaction: Transaction, name: str) -> int:
+    """Remove up to a portion of what waits; how many that were. 0 = nothing waits any more."""
+    transaction.flush()
+    queue = transaction.queue(name)
+    return _remove_ready(transaction, queue) or _remove_held(transaction, queue, transaction.now)
+
+
+def empty(transaction: Transaction, name: str) -> int:
+    """Remove up to a portion of whatever there is, leased or not. 0 = it is empty, or not there."""
+    transaction.flush()
+    queue = transaction.find(name)
+    if queue is None:
+        return 0
+    return _remove_ready(transaction, queue) or _remove_held(transaction, queue, None)
+
+
+def drop(transaction: Transaction, name: str) -> None:
+    """Remove the queue and whatever has come into it since it was emptied."""
+    while empty(transaction, name):
+        pass
+    if (queue := transaction.find(name)) is not None:
+        transaction.sql("DELETE FROM seen WHERE queue = ?", (queue.id,))
+        transaction.sql("DELETE FROM queue WHERE id = ?", (queue.id,))
+        transaction.forget(name)
+        transaction.touched.add(queue.id)
+
+
+def _remove_ready(transaction: Transaction, queue: Queue) -> int:
+    rows = transaction.sql(
+        "SELECT lane, id, key FROM ready WHERE queue = ? ORDER BY lane, id LIMIT ?", (queue.id, _PORTION)
+    ).fetchall()
+    if rows:
+        _remove(transaction, queue, [(row[1], row[2]) for row in rows])
+        transaction.sql("DELETE FROM ready WHERE queue = ? AND (lane, id) <= (?, ?)", (queue.id, *rows[-1][:2]))
+    return len(rows)
+
+
+def _remove_held(transaction: Transaction, queue: Queue, now: float | None) -> int:
+    """Delayed messages, and those whose lease is over; without `now` all of them."""
+    rows = transaction.sql(
+        "SELECT due, id, key FROM held WHERE queue = ?1 AND (?2 IS NULL OR token IS NULL OR due <= ?2) LIMIT ?3",
+        (queue.id, now, _PORTION),
+    ).fetchall()
+    for due, number, _ in rows:
+        transaction.sql("DELETE FROM held WHERE queue = ? AND due = ? AND id = ?", (queue.id, due, number))
+    _remove(transaction, queue, [(row[1], row[2]) for row in rows])
+    return len(rows)
+
+
+def _remove(transaction: Transaction, queue: Queue, messages: Sequence[tuple[int, Any]]) -> None:
+    numbers = json.dumps([number for number, _ in messages])
+    transaction.sql("DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))", (numbers,))
+    transaction.grow(queue.id, -len(messages))
+    keys.leave(transaction, queue.id, [(key, number) for number, key in messages if key is not None])

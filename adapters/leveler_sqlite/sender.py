@@ -1,0 +1,85 @@
+"""SQLiteSender: sends to one queue."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from leveler.adapter import QueueSpec, Sender
+from leveler.clock import Clock
+from leveler.errors import BatchError, LevelerError, MessageTooLarge, QueueFull, SendUnknown
+from leveler.message import MAX_PRIORITY, Message
+from leveler_sqlite.arrivals import Arrival, arrive
+from leveler_sqlite.envelope import encode, size
+from leveler_sqlite.job import Job
+from leveler_sqlite.writer import Writer
+
+
+class SQLiteSender(Sender):
+    """
+    Args:
+        queue: where to.
+        writer: of the file.
+        clock: for delays.
+        max_message_bytes: largest message.
+    """
+
+    def __init__(self, queue: QueueSpec, writer: Writer, clock: Clock, max_message_bytes: int) -> None:
+        self._queue = queue
+        self._writer = writer
+        self._clock = clock
+        self._most = max_message_bytes
+
+    def size(self, message: Message) -> int:
+        return size(message)
+
+    async def send(self, messages: Sequence[Message]) -> None:
+        failed: dict[int, LevelerError] = {}
+        arrivals: list[Arrival] = []
+        places: list[int] = []
+        now = self._clock.now()
+        for place, message in enumerate(messages):
+            try:
+                arrivals.append(self._arrival(message, now))
+                places.append(place)
+            except LevelerError as error:
+                failed[place] = error
+        for refused in await self._arrive(arrivals):
+            failed[places[refused]] = QueueFull(
+                f"queue {self._queue.name!r} is at its bound of {self._queue.max_depth} waiting messages: send again "
+                "when there is room, or raise the bound"
+            )
+        if failed:
+            raise BatchError(failed)
+
+    async def _arrive(self, arrivals: Sequence[Arrival]) -> Sequence[int]:
+        if not arrivals:
+            return []
+        queue = self._queue
+        return await self._writer.do(
+            Job(
+                lambda transaction: arrive(
+                    transaction,
+                    queue.name,
+                    arrivals,
+                    dedup_seconds=queue.dedup_seconds,
+                    max_depth=queue.max_depth,
+                ),
+                doubt=SendUnknown,
+            )
+        )
+
+    def _arrival(self, message: Message, now: datetime) -> Arrival:
+        if len(message.body) > self._most or size(message) > self._most:
+            raise MessageTooLarge(
+                f"message {message.id!r} has {size(message)} bytes, headers included; this queue takes up to "
+                f"{self._most} (max_message_bytes): send a reference to the data instead"
+            )
+        return Arrival(
+            encode(message),
+            message.body,
+            MAX_PRIORITY - min(max(message.priority, 0), MAX_PRIORITY),
+            message.key,
+            message.dedup_key,
+            message.delay_seconds(now),
+        )

@@ -1,0 +1,128 @@
+"""Transaction: what one commit is about, and what its jobs share."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Any, Final, NamedTuple
+
+from leveler.errors import QueueNotFound
+from leveler_sqlite.timeline import Timeline
+
+#: Rows per statement. Each statement gives up the interpreter lock, and from a busy event loop it is slow to come
+#: back: few statements matter more than short ones.
+_PORTIONS: Final = (64, 16, 4, 1)
+
+
+class Queue(NamedTuple):
+    """A queue as the file has it."""
+
+    id: int
+    name: str
+    ordered: bool
+    #: Messages in it before this transaction, in whatever state.
+    live: int
+
+
+class Table(NamedTuple):
+    """Where rows are put in, many at once."""
+
+    name: str
+    columns: tuple[str, ...]
+
+    def insert(self, rows: int) -> str:
+        row = f"({', '.join('?' * len(self.columns))})"
+        return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES {', '.join([row] * rows)}"
+
+
+MESSAGE: Final = Table("message", ("id", "envelope", "body"))
+READY: Final = Table("ready", ("queue", "lane", "id", "count", "since", "key"))
+HELD: Final = Table("held", ("queue", "due", "id", "lane", "count", "since", "key"))
+
+_STATEMENTS: Final = {
+    table.name: tuple((rows, rows * len(table.columns), table.insert(rows)) for rows in _PORTIONS)
+    for table in (MESSAGE, READY, HELD)
+}
+
+
+class Transaction:
+    """One transaction. Jobs decide before they write: one that raises has written nothing.
+
+    Args:
+        connection: in a transaction already.
+        timeline: time stands still in a transaction.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, timeline: Timeline) -> None:
+        self.sql = connection.execute
+        self.timeline = timeline
+        #: When it began: on this process's monotonic clock, and on the file's timeline.
+        self.at, self.now = timeline.look()
+        #: Queues in which something may have become ready, or will sooner than was known.
+        self.touched: set[int] = set()
+        self._queues: dict[str, Queue] = {}
+        self._growth: dict[int, int] = {}
+        self._next_id = 0
+        self._new: dict[str, list[Any]] = {}
+
+    def queue(self, name: str) -> Queue:
+        """
+        Raises:
+            QueueNotFound: nobody has declared it.
+        """
+        queue = self._queues.get(name) or self.find(name)
+        if queue is None:
+            raise QueueNotFound(f"queue {name!r} is not in the file: declare it, or correct the name")
+        return queue
+
+    def find(self, name: str) -> Queue | None:
+        row = self.sql("SELECT id, name, ordered, live FROM queue WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            return None
+        queue = self._queues[name] = Queue(row[0], row[1], bool(row[2]), row[3])
+        return queue
+
+    def forget(self, name: str) -> None:
+        """The queue has been changed."""
+        self._queues.pop(name, None)
+
+    def live(self, queue: Queue) -> int:
+        """Messages in it now."""
+        return queue.live + self._growth.get(queue.id, 0)
+
+    def grow(self, queue: int, by: int) -> None:
+        """So many messages more, or fewer."""
+        self._growth[queue] = self._growth.get(queue, 0) + by
+
+    def next_id(self) -> int:
+        """For a new message: higher than that of every message in the file, so that order is by id."""
+        if not self._next_id:
+            [highest] = self.sql("SELECT max(id) FROM message").fetchone()
+            self._next_id = highest or 0
+        self._next_id += 1
+        return self._next_id
+
+    def put(self, table: Table, *row: Any) -> None:
+        """Insert `row`, at the latest when somebody looks."""
+        self._new.setdefault(table.name, []).extend(row)
+
+    def flush(self) -> None:
+        """Insert what was put. To be called by whoever looks at messages."""
+        if self._new:
+            new, self._new = self._new, {}
+            for name, values in new.items():
+                self._insert(name, values)
+
+    def finish(self) -> None:
+        """Write what was gathered: the commit comes next."""
+        self.flush()
+        for queue, by in self._growth.items():
+            if by:
+                self.sql("UPDATE queue SET live = live + ? WHERE id = ?", (by, queue))
+
+    def _insert(self, name: str, values: Sequence[Any]) -> None:
+        start = 0
+        for _, width, statement in _STATEMENTS[name]:
+            while len(values) - start >= width:
+                self.sql(statement, values[start : start + width])
+                start += width
