@@ -53,13 +53,18 @@ class Lanes(Waiting):
         self._rows = rows[::-1]
         self._waiting = 0
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[Entry], now: float) -> None:
+        self._waiting += len(entries)
         for entry in entries:
-            self._append(entry, entry.since)
-
-    def add_delayed(self, entry: Entry) -> None:
-        heappush(self.delayed, entry)
-        self._append(entry, float("-inf"))
+            if entry.since > now:
+                heappush(self.delayed, entry)
+            key = _key(entry)
+            if (lane := self._lanes.get(key)) is not None:
+                lane.put(entry)
+                continue
+            lane = self._lanes[key] = Lane(key)
+            lane.put(entry)
+            self._open(lane, now)
 
     def take(self, count: int, now: float) -> list[Entry]:
         taken: list[Entry] = []
@@ -111,17 +116,6 @@ class Lanes(Waiting):
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(sorted(self._entries()))
-
-    def _append(self, entry: Entry, now: float) -> None:
-        self._waiting += 1
-        key = _key(entry)
-        lane = self._lanes.get(key)
-        if lane is not None:
-            lane.put(entry)
-            return
-        lane = self._lanes[key] = Lane(key)
-        lane.put(entry)
-        self._open(lane, now)
 
     def _open(self, lane: Lane, now: float) -> None:
         """Nothing of the key is leased: its head is next, unless it is delayed or there is none."""

@@ -172,17 +172,13 @@ class MemoryQueue:
         self.waiters.wake()
 
     def _append(self, messages: Sequence[Message], now: float) -> None:
-        ready: list[Entry] = []
         counts = self.dead is not None
+        entries: list[Entry] = []
         for position, message in enumerate(messages, self._sent):
             since = now if message.not_before is None else now + self._delay_seconds(message)
-            entry = Entry(message, message.attempts + 1 if counts else 1, position, since)
-            if since > now:
-                self._waiting.add_delayed(entry)
-            else:
-                ready.append(entry)
+            entries.append(Entry(message, message.attempts + 1 if counts else 1, position, since))
         self._sent += len(messages)
-        self._waiting.add(ready)
+        self._waiting.add(entries, now)
         self.waiters.wake()
 
     def _delay_seconds(self, message: Message) -> float:

@@ -23,12 +23,8 @@ class Waiting(ABC):
         self.delayed: list[Entry] = []
 
     @abstractmethod
-    def add(self, entries: Sequence[Entry]) -> None:
-        """New messages, all of them ready."""
-
-    @abstractmethod
-    def add_delayed(self, entry: Entry) -> None:
-        """A new message that is not ready yet."""
+    def add(self, entries: Sequence[Entry], now: float) -> None:
+        """New messages, ready or delayed, in the order in which they were sent."""
 
     @abstractmethod
     def take(self, count: int, now: float) -> list[Entry]:
@@ -108,13 +104,13 @@ class Levels(Waiting):
         self._of_priority = by_priority(ascending)
         self._levels = ascending[::-1]
 
-    def add(self, entries: Sequence[Entry]) -> None:
+    def add(self, entries: Sequence[Entry], now: float) -> None:
         of_priority = self._of_priority
         for entry in entries:
-            of_priority[entry.message.priority].fresh.append(entry)
-
-    def add_delayed(self, entry: Entry) -> None:
-        heappush(self.delayed, entry)
+            if entry.since > now:
+                heappush(self.delayed, entry)
+            else:
+                of_priority[entry.message.priority].fresh.append(entry)
 
     def take(self, count: int, now: float) -> list[Entry]:
         taken: list[Entry] = []
