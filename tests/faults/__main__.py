@@ -1,0 +1,102 @@
+"""``make faults``: see the package."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.faults.harness import Harness, Outcome, Plan
+from tests.faults.plants import PLANTS
+from tests.faults.subject import SUBJECTS
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    words.add_argument("subject", choices=SUBJECTS, nargs="?", default="sqlite")
+    words.add_argument("--messages", type=int, default=20_000)
+    words.add_argument("--faults", type=int, default=20)
+    words.add_argument("--killers", type=int, default=2)
+    words.add_argument("--poison", type=float, default=0.01, help="share of messages that are poison or odd")
+    words.add_argument("--workers", type=int, default=2)
+    words.add_argument("--seed", type=int, action="append", help="repeat it for several runs")
+    words.add_argument("--ordered", action="store_true")
+    words.add_argument("--plant", choices=PLANTS, default="", help="plant this bug; the run must fail")
+    words.add_argument("--json", type=Path, help="write the figures here, too")
+    given = words.parse_args()
+    failed = False
+    figures = []
+    for seed in given.seed or [1]:
+        plan = Plan(
+            messages=given.messages,
+            faults=given.faults,
+            seed=seed,
+            workers=given.workers,
+            killers=given.killers,
+            poison_share=given.poison,
+            ordered=given.ordered,
+            plant=given.plant,
+        )
+        outcome = run(given.subject, plan)
+        print(report(given.subject, plan, outcome), flush=True)
+        figures.append({"subject": given.subject, "plan": asdict(plan), "violations": outcome.verdict.violations()})
+        failed = failed or bool(outcome.verdict.violations())
+    if given.json:
+        given.json.parent.mkdir(parents=True, exist_ok=True)
+        given.json.write_text(json.dumps(figures, indent=1))
+    return 1 if failed else 0
+
+
+def run(subject: str, plan: Plan) -> Outcome:
+    """One run in a folder of its own."""
+    with folder() as (ledger, place):
+        return Harness(SUBJECTS[subject](place, plan.ordered), ledger, plan).run()
+
+
+@contextmanager
+def folder() -> Iterator[tuple[Path, Path]]:
+    """A place for the ledger, and one for the broker's files: a small file system of its own where we may make one."""
+    with tempfile.TemporaryDirectory(prefix="leveler-faults-") as name:
+        ledger, place = Path(name) / "ledger", Path(name) / "broker"
+        ledger.mkdir()
+        place.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", "size=256m,mode=0700", "tmpfs", str(place)]
+        mounted = False
+        with suppress(FileNotFoundError):
+            mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+        try:
+            yield ledger, place
+        finally:
+            if mounted:
+                subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def report(subject: str, plan: Plan, outcome: Outcome) -> str:
+    """A table for people."""
+    verdict = outcome.verdict
+    faults = ", ".join(f"{name} {count}" for name, count in sorted(outcome.faults.items()))
+    slowest = max((seconds for _, seconds in outcome.stops), default=0.0)
+    rows = {
+        "messages sent / accepted": f"{verdict.sent} / {verdict.accepted}",
+        "completed / dead": f"{verdict.completed} / {verdict.dead} {verdict.dead_by_reason}",
+        "faults": f"{sum(outcome.faults.values())} ({faults}), killers {plan.killers}",
+        "duplicated, all with a cause": str(verdict.duplicated),
+        "stops by SIGTERM": f"{len(outcome.stops)}, not clean {sum(code != 0 for code, _ in outcome.stops)}, "
+        f"slowest {slowest:.1f} s",
+        "violations": str(verdict.violations() or "none"),
+        "time": f"{outcome.seconds:.0f} s",
+    }
+    title = f"{subject}{' ordered' if plan.ordered else ''}, seed {plan.seed}"
+    if plan.plant:
+        title += f", planted: {plan.plant}"
+    return "\n".join([title, *(f"  {name:<30} {value}" for name, value in rows.items())])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""The checker: what became of every message, in the sense of Jepsen's total-queue, after a complete drain.
+
+lost             accepted, and neither completed nor dead
+phantom          seen, and never sent
+stuck            still in the queue when nothing happened any more
+duplicated       effects beyond the first; each must be explained by a run whose completion nobody confirmed
+over-delivered   started more often than max_deliveries
+innocent dead    a good message among the dead letters
+wrong end        poison that did not end as it must, or with another reason
+out of order     in an ordered queue: first effects of one key not in the order of sending, or runs that overlap
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tests.faults.ledger import ACKED, COMPLETED, EFFECT, INTENT, SIGNAL, START, Entry
+from tests.faults.load import POISON, kind_of
+
+
+@dataclass
+class Verdict:
+    """What the ledger and the queue say together. Empty lists are what we want."""
+
+    sent: int = 0
+    accepted: int = 0
+    completed: int = 0
+    dead: int = 0
+    dead_by_reason: dict[str, int] = field(default_factory=dict[str, int])
+    lost: list[str] = field(default_factory=list[str])
+    phantom: list[str] = field(default_factory=list[str])
+    stuck: int = 0
+    duplicated: int = 0
+    unexplained: list[str] = field(default_factory=list[str])
+    over_delivered: list[str] = field(default_factory=list[str])
+    innocent_dead: list[str] = field(default_factory=list[str])
+    wrong_end: list[str] = field(default_factory=list[str])
+    out_of_order: list[str] = field(default_factory=list[str])
+    started_after_signal: list[str] = field(default_factory=list[str])
+
+    def violations(self) -> dict[str, int]:
+        """What must not be, by name; empty if all is well."""
+        counts = {
+            "lost": len(self.lost),
+            "phantom": len(self.phantom),
+            "stuck": self.stuck,
+            "duplicated without a cause": len(self.unexplained),
+            "over-delivered": len(self.over_delivered),
+            "innocent dead": len(self.innocent_dead),
+            "wrong end": len(self.wrong_end),
+            "out of order": len(self.out_of_order),
+            "started after the signal": len(self.started_after_signal),
+        }
+        return {name: count for name, count in counts.items() if count}
+
+
+def check(
+    entries: Sequence[Entry], dead: Mapping[str, Sequence[str]], remaining: int, *, max_deliveries: int, ordered: bool
+) -> Verdict:
+    """Judge.
+
+    Args:
+        entries: the whole ledger.
+        dead: reasons of the dead letters, by message id.
+        remaining: messages still in the queue after the drain.
+        max_deliveries: no message may be started more often.
+        ordered: check the order per key.
+    """
+    ids: dict[str, set[str]] = defaultdict(set)
+    effects: Counter[str] = Counter()
+    starts: Counter[str] = Counter()
+    unconfirmed: Counter[str] = Counter()
+    for entry in entries:
+        ids[entry.kind].add(entry.id)
+        if entry.kind == EFFECT:
+            effects[entry.id] += 1
+            unconfirmed[entry.id] += 1
+        elif entry.kind == START:
+            starts[entry.id] += 1
+        elif entry.kind == COMPLETED:
+            unconfirmed[entry.id] -= 1
+    done = set(effects)
+    verdict = Verdict(
+        sent=len(ids[INTENT]),
+        accepted=len(ids[ACKED]),
+        completed=len(done),
+        dead=sum(map(len, dead.values())),
+        dead_by_reason=dict(Counter(reason for reasons in dead.values() for reason in reasons)),
+        stuck=remaining,
+        duplicated=sum(count - 1 for count in effects.values()),
+    )
+    verdict.lost = sorted(ids[ACKED] - done - set(dead))
+    verdict.phantom = sorted((done | set(starts) | set(dead)) - ids[INTENT])
+    # A run that had its effect and whose completion was confirmed is the last one. Another one needs a run before
+    # whose completion was not confirmed: it was cut off, or its lease was lost. A message sent twice, because the
+    # sender was not answered, needs none.
+    resent = {entry.id for entry in entries if entry.kind == "refused"}
+    verdict.unexplained = sorted(
+        id for id, count in effects.items() if count - 1 > unconfirmed[id] and id not in resent
+    )
+    verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries)
+    verdict.innocent_dead = sorted(id for id in dead if kind_of(id) not in POISON)
+    verdict.wrong_end = sorted(_wrong_ends(ids[ACKED], done, dead))
+    if ordered:
+        verdict.out_of_order = _disorder(entries)
+    verdict.started_after_signal = _late_starts(entries)
+    return verdict
+
+
+def _wrong_ends(accepted: set[str], done: set[str], dead: Mapping[str, Sequence[str]]) -> list[str]:
+    wrong = []
+    for id in accepted:
+        expected = POISON.get(kind_of(id))
+        if expected is None:
+            continue
+        # A crash beside it may have spent its attempts: then it ends as a crash loop, like a killer.
+        reasons = set(dead.get(id, ()))
+        if id in done or not reasons or reasons - {expected, "crash-loop", "exhausted"}:
+            wrong.append(f"{id}: {sorted(reasons) or 'no dead letter'}")
+    return wrong
+
+
+def _disorder(entries: Sequence[Entry]) -> list[str]:
+    first: dict[str, None] = {}
+    last_of_key: dict[str, int] = {}
+    wrong = []
+    for entry in entries:
+        if entry.kind != EFFECT or entry.id in first:
+            continue
+        first[entry.id] = None
+        number = int(entry.id[1:].partition("_")[0])
+        if number < last_of_key.get(entry.detail, -1):
+            wrong.append(entry.id)
+        last_of_key[entry.detail] = max(number, last_of_key.get(entry.detail, -1))
+    return wrong
+
+
+def _late_starts(entries: Sequence[Entry]) -> list[str]:
+    """Runs that a process began although it had been told to stop, with half a second for the signal to arrive."""
+    told: dict[str, float] = {entry.process: entry.at for entry in entries if entry.kind == SIGNAL}
+    return [
+        entry.id for entry in entries if entry.kind == START and entry.at > told.get(entry.process, float("inf")) + 0.5
+    ]

@@ -1,0 +1,229 @@
+"""The harness: starts everything, makes faults happen, waits until all is drained, and hands the evidence over."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from leveler import Leveler, Settings
+from leveler.adapter import Delivery
+from leveler.errors import BrokerError
+from leveler.settings import BrokerSettings
+from tests.faults.checker import Verdict, check
+from tests.faults.ledger import DEAD, Ledger, read
+from tests.faults.load import QUEUE
+from tests.faults.subject import Subject
+from tests.faults.worker import DRAIN_SECONDS, LEASE_SECONDS, MAX_ATTEMPTS, queue_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One run."""
+
+    messages: int
+    faults: int
+    seed: int
+    workers: int = 2
+    killers: int = 2
+    poison_share: float = 0.01
+    ordered: bool = False
+    plant: str = ""
+    #: Longest wait for the drain after the last fault.
+    patience_seconds: float = 120.0
+
+
+@dataclass
+class Outcome:
+    """What happened."""
+
+    verdict: Verdict
+    faults: Counter[str]
+    #: Exits of workers that were told to stop: (exit code, seconds it took).
+    stops: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
+    seconds: float = 0.0
+
+
+class Harness:
+    """Runs one plan against one subject.
+
+    Args:
+        subject: the broker.
+        folder: for the ledger.
+        plan: what to do.
+    """
+
+    def __init__(self, subject: Subject, folder: Path, plan: Plan) -> None:
+        self._subject = subject
+        self._folder = folder
+        self._plan = plan
+        self._rng = random.Random(plan.seed)
+        self._workers: list[subprocess.Popen[bytes]] = []
+        self._done: Counter[str] = Counter()
+        self._stops: list[tuple[int, float]] = []
+        self._environment = {
+            **os.environ,
+            "LEVELER_FAULTS_PLANT": plan.plant,
+            "LEVELER_FAULTS_ORDERED": "1" if plan.ordered else "0",
+        }
+
+    def run(self) -> Outcome:
+        began = time.monotonic()
+        asyncio.run(self._declare())
+        with self._processes():
+            sender = self._start_sender()
+            faults = self._schedule()
+            while faults or sender.poll() is None:
+                self._revive()
+                if faults:
+                    name, fault = faults.pop()
+                    fault()
+                    self._done[name] += 1
+                time.sleep(self._rng.uniform(0.05, 0.6))
+            if sender.returncode:
+                raise RuntimeError(f"the sender ended with {sender.returncode}")
+            remaining = self._drain()
+            self._stop_all()
+        dead = asyncio.run(self._collect_dead())
+        verdict = check(
+            read(self._folder), dead, remaining, max_deliveries=MAX_ATTEMPTS + 3, ordered=self._plan.ordered
+        )
+        return Outcome(verdict, self._done, self._stops, time.monotonic() - began)
+
+    # Faults
+
+    def _schedule(self) -> list[tuple[str, Callable[[], None]]]:
+        """So many faults, every kind about as often, in an order that the seed decides."""
+        kinds: list[tuple[str, Callable[[], None]]] = [
+            ("SIGKILL", self._kill),
+            ("SIGSTOP beyond the lease", self._freeze),
+            ("SIGTERM", self._terminate),
+            *self._subject.faults.items(),
+        ]
+        out = [kinds[number % len(kinds)] for number in range(self._plan.faults)]
+        self._rng.shuffle(out)
+        return out
+
+    def _kill(self) -> None:
+        worker = self._pick()
+        worker.kill()
+        worker.wait()
+
+    def _freeze(self) -> None:
+        worker = self._pick()
+        worker.send_signal(signal.SIGSTOP)
+        time.sleep(LEASE_SECONDS * 1.5)
+        worker.send_signal(signal.SIGCONT)
+
+    def _terminate(self) -> None:
+        self._stop(self._pick())
+
+    def _stop(self, worker: subprocess.Popen[bytes]) -> None:
+        told = time.monotonic()
+        worker.send_signal(signal.SIGUSR1)  # the worker writes the moment down
+        worker.send_signal(signal.SIGTERM)
+        try:
+            worker.wait(timeout=DRAIN_SECONDS + 20)
+        except subprocess.TimeoutExpired:
+            worker.kill()
+            worker.wait()
+        if worker.returncode in (0, 1):  # else a killer message was faster
+            self._stops.append((worker.returncode, time.monotonic() - told))
+
+    def _pick(self) -> subprocess.Popen[bytes]:
+        self._revive()
+        return self._rng.choice(self._workers)
+
+    # Processes
+
+    @contextmanager
+    def _processes(self) -> Iterator[None]:
+        try:
+            self._revive()
+            yield
+        finally:
+            for worker in self._workers:
+                worker.kill()
+                worker.wait()
+
+    def _revive(self) -> None:
+        """As a supervisor does: whoever ended is started again."""
+        self._workers = [worker for worker in self._workers if worker.poll() is None]
+        while len(self._workers) < self._plan.workers:
+            self._workers.append(self._start("tests.faults.worker"))
+
+    def _start_sender(self) -> subprocess.Popen[bytes]:
+        plan = self._plan
+        words = (0, plan.messages, plan.messages, plan.killers, plan.poison_share, plan.seed)
+        return self._start("tests.faults.sender", *map(str, words))
+
+    def _start(self, module: str, *words: str) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", module, str(self._folder), self._subject.url, *words]
+        return subprocess.Popen(command, env=self._environment, cwd=Path(__file__).parents[2])
+
+    def _stop_all(self) -> None:
+        for worker in self._workers:
+            if worker.poll() is None:
+                self._stop(worker)
+
+    # The queue
+
+    def _drain(self) -> int:
+        """Until the queue is empty and stays so; how many messages are left if it never is."""
+        give_up_at = time.monotonic() + self._plan.patience_seconds
+        empty = 0
+        left = -1
+        while time.monotonic() < give_up_at:
+            self._revive()
+            left = asyncio.run(self._left())
+            empty = empty + 1 if left == 0 else 0
+            if empty == 3:
+                return 0
+            time.sleep(0.3)
+        return left
+
+    def _app(self) -> Leveler:
+        brokers = {"default": BrokerSettings(url=self._subject.url)}
+        return Leveler(settings=Settings(brokers=brokers, queues={QUEUE: queue_settings(ordered=self._plan.ordered)}))
+
+    async def _declare(self) -> None:
+        async with self._app() as app:
+            await app.depth(QUEUE)
+
+    async def _left(self) -> int:
+        try:
+            async with self._app() as app:
+                depth = await app.depth(QUEUE)
+        except BrokerError:
+            return -1
+        return sum(count or 0 for count in (depth.ready, depth.leased, depth.delayed))
+
+    async def _collect_dead(self) -> dict[str, list[str]]:
+        """The reasons of every dead letter, by id, taken out of the queue itself."""
+        ledger = Ledger(self._folder, "harness")
+        dead: dict[str, list[str]] = defaultdict(list)
+        async with self._app() as app:
+            queue = await app._started().queue(QUEUE)
+            receiver = queue.adapter.receiver(queue.spec, capacity=1000, dead=True)
+            await receiver.hold(1000)
+            while deliveries := list(await receiver.receive(500, 1.0)):
+                for delivery in deliveries:
+                    reason = _reason(delivery)
+                    dead[delivery.message.id].append(reason)
+                    ledger.write(DEAD, delivery.message.id, reason)
+                await receiver.complete(deliveries)
+            await receiver.close()
+        return dict(dead)
+
+
+def _reason(delivery: Delivery) -> str:
+    return delivery.message.death.reason if delivery.message.death else "no reason"

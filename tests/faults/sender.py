@@ -1,0 +1,92 @@
+"""The process that sends, and writes down what it meant to send and what was accepted.
+
+python -m tests.faults.sender FOLDER URL FIRST COUNT TOTAL KILLERS POISON_SHARE SEED
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+
+from leveler import BatchError, BrokerError, BrokerUnavailable, Leveler, Message, SendUnknown, Settings
+from leveler.producer import SendOptions
+from leveler.settings import BrokerSettings
+from tests.faults.ledger import ACKED, INTENT, REFUSED, Ledger
+from tests.faults.load import QUEUE, body, kinds
+from tests.faults.worker import queue_settings
+
+BATCH = 100
+PATIENCE = 200
+
+
+async def send(folder: Path, url: str, first: int, plan: list[str], seed: int, *, ordered: bool) -> None:
+    ledger = Ledger(folder, "sender")
+    rng = random.Random(seed + first)
+    app = Leveler(
+        settings=Settings(brokers={"default": BrokerSettings(url=url)}, queues={QUEUE: queue_settings(ordered=ordered)})
+    )
+    async with AsyncExitStack() as life:
+        await _enter(life, app)
+        producer = (await app._started().queue(QUEUE)).producer
+        for start in range(0, len(plan), BATCH):
+            batch: list[Message] = []
+            for number, kind in enumerate(plan[start : start + BATCH], first + start):
+                id = f"m{number}_{kind}"
+                options = SendOptions(
+                    id=id,
+                    type="Nobody" if kind == "unknown-type" else "Work",
+                    key=f"k{number % 97}" if ordered else None,
+                )
+                batch.append(producer.message(body(id, kind, rng), options))
+            ledger.write_many(INTENT, [message.id for message in batch])
+            await _until_accepted(producer.send, batch, ledger)
+
+
+async def _enter(life: AsyncExitStack, app: Leveler) -> None:
+    """Start, however long the broker is away."""
+    for _ in range(PATIENCE):
+        with suppress(BrokerUnavailable):
+            await life.enter_async_context(app)
+            return
+        await asyncio.sleep(0.1)
+    raise SystemExit("the broker never came")
+
+
+async def _until_accepted(
+    send: Callable[[Sequence[Message]], Awaitable[None]], batch: list[Message], ledger: Ledger
+) -> None:
+    """Send again, with the same ids, whatever was not accepted: that is what a careful producer does."""
+    for _ in range(PATIENCE):
+        failed: set[int] = set()
+        try:
+            await send(batch)
+        except BatchError as error:
+            failed = set(error.failed)
+        except BrokerError as error:
+            failed = set(range(len(batch)))
+            kind = "unknown" if isinstance(error, SendUnknown) else "refused"
+            ledger.write(REFUSED, batch[0].id, kind)
+        ledger.write_many(ACKED, [message.id for index, message in enumerate(batch) if index not in failed])
+        batch = [message for index, message in enumerate(batch) if index in failed]
+        if not batch:
+            return
+        await asyncio.sleep(0.1)
+    raise SystemExit(f"{len(batch)} messages were never accepted")
+
+
+def main() -> None:
+    folder, url = Path(sys.argv[1]), sys.argv[2]
+    first, count, total, killers = (int(word) for word in sys.argv[3:7])
+    share, seed = float(sys.argv[7]), int(sys.argv[8])
+    plan = kinds(total, killers, share, seed)[first : first + count]
+    ordered = os.environ.get("LEVELER_FAULTS_ORDERED") == "1"
+    asyncio.run(send(folder, url, first, plan, seed, ordered=ordered))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The process under test: a worker as a user would write it, whose handler keeps the ledger.
+
+    python -m tests.faults.worker FOLDER URL
+
+A bug may be planted in it (``LEVELER_FAULTS_PLANT``), to prove that the checker sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+from leveler import BrokerUnavailable, Context, Leveler, LimitSettings, QueueSettings, Reject, RetryPolicy, Settings
+from leveler.events import Event, MessageCompleted
+from leveler.settings import BrokerSettings, ConsumerSettings
+from tests.faults import plants
+from tests.faults.ledger import COMPLETED, EFFECT, SIGNAL, START, Ledger
+from tests.faults.load import QUEUE, Work
+
+LEASE_SECONDS = 2.0
+MAX_ATTEMPTS = 5
+DRAIN_SECONDS = 5.0
+
+
+def queue_settings(*, ordered: bool) -> QueueSettings:
+    return QueueSettings(
+        lease_seconds=LEASE_SECONDS,
+        timeout_seconds=30.0,
+        retry=RetryPolicy(max_attempts=MAX_ATTEMPTS, initial_seconds=0.1, cap_seconds=1.0),
+        ordered=ordered,
+    )
+
+
+def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
+    ledger = Ledger(folder, "worker")
+    settings = Settings(
+        brokers={"default": BrokerSettings(url=url)},
+        queues={QUEUE: queue_settings(ordered=ordered)},
+        consumers={QUEUE: ConsumerSettings(limits=LimitSettings(concurrency=64))},
+        drain_timeout_seconds=DRAIN_SECONDS,
+    )
+
+    def on_event(event: Event) -> None:
+        if isinstance(event, MessageCompleted):
+            ledger.write(COMPLETED, event.message.id)
+
+    app = Leveler(settings=settings, observers=[on_event])
+
+    @app.consumer(QUEUE, type="Work")
+    async def work(work: Work, ctx: Context) -> None:
+        ledger.write(START, ctx.message.id, str(ctx.attempt))
+        await _do(work, ctx)
+        ledger.write(EFFECT, ctx.message.id, ctx.message.key or "")
+
+    def on_signal(number: int, frame: object) -> None:
+        ledger.write(SIGNAL, str(number))
+
+    signal.signal(signal.SIGUSR1, on_signal)
+    return app
+
+
+async def _do(work: Work, ctx: Context) -> None:
+    match work.kind:
+        case "raise":
+            raise ValueError("poison")
+        case "memory-error":
+            raise MemoryError("poison")
+        case "recursion":
+            _recurse(0)
+        case "system-exit":
+            sys.exit(3)
+        case "reject":
+            raise Reject("poison")
+        case "os-exit":
+            os._exit(9)
+        case "kill-self":
+            os.kill(os.getpid(), signal.SIGKILL)
+            await asyncio.sleep(60)
+        case "block-loop":
+            time.sleep(0.3)  # noqa: ASYNC251  # on purpose: a rude handler
+        case "long":
+            await asyncio.sleep(LEASE_SECONDS * 1.5)
+        case "flaky" if ctx.attempt < 3:
+            raise ConnectionError("not yet")
+        case "thread":
+            await asyncio.to_thread(time.sleep, 0.05)
+        case _:
+            if work.work_ms:
+                await asyncio.sleep(work.work_ms / 1000)
+
+
+def _recurse(depth: int) -> int:
+    return _recurse(depth + 1) + 1
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.CRITICAL)
+    folder, url = Path(sys.argv[1]), sys.argv[2]
+    plants.plant(os.environ.get("LEVELER_FAULTS_PLANT", ""))
+    try:
+        return make_app(folder, url, ordered=os.environ.get("LEVELER_FAULTS_ORDERED") == "1").run()
+    except BrokerUnavailable:
+        return 3  # the harness starts it again, as a supervisor would
+
+
+if __name__ == "__main__":
+    sys.exit(main())
