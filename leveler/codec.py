@@ -13,7 +13,6 @@ a handler that wants an `Order` gets one if the body is JSON of an `Order`, what
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from types import UnionType
@@ -144,15 +143,14 @@ def _msgspec(wanted: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], Any]]
 
 
 def _pydantic(wanted: Any) -> tuple[Callable[[bytes], Any], Callable[[Any], Any]]:
-    from pydantic import TypeAdapter
+    from pydantic import TypeAdapter  # whoever has a model has it
 
     adapter = TypeAdapter(wanted)
     return adapter.validate_json, adapter.validate_python
 
 
 def _holds_a_model(wanted: Any) -> bool:
-    # Where pydantic was not imported there is no model: leveler is not the one to import it.
-    return "pydantic" in sys.modules and any(_is_pydantic(part) for part in _walk(wanted, _hints))
+    return any(_is_pydantic(part) for part in _walk(wanted, _hints))
 
 
 def _is_pydantic(part: Any) -> bool:

@@ -86,7 +86,7 @@ class Page(pydantic.BaseModel, Generic[T]):
 
 @pydantic.dataclasses.dataclass
 class Payment:
-    cents: Annotated[int, pydantic.Field(gt=0)]
+    cents: int = pydantic.Field(alias="amount", gt=0)
 
 
 @dataclasses.dataclass
@@ -116,7 +116,7 @@ ROUND_TRIPS: list[tuple[Any, Any]] = [
     (Customer | Company, Company(name="Acme")),
     (list[Customer], [Customer(customerNumber=7)]),
     (Page[int], Page[int](items=[1])),
-    (Payment, Payment(5)),
+    (Payment, Payment(amount=5)),
     (Invoice, Invoice(Company(name="Acme"))),
     (dict, {"a": [1, None, True]}),
     (list[int], [1, 2]),
@@ -242,7 +242,7 @@ def test_pydantic_models_are_validated_by_pydantic_and_keep_their_aliases() -> N
     with pytest.raises(DecodeError, match=r"greater than 0 - at `\$\.customerNumber`"):
         decoder_for(Customer)(b'{"customerNumber":-3}', JSON)
     with pytest.raises(DecodeError, match="greater than 0"):
-        decoder_for(Payment)(b'{"cents":0}', JSON)
+        decoder_for(Payment)(b'{"amount":0}', JSON)
     with pytest.raises(DecodeError, match="at most 3"):
         decoder_for(Annotated[str, pydantic.Field(max_length=3)])(b"four", TEXT)
 

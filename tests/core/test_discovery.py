@@ -234,21 +234,21 @@ def test_what_is_no_url_is_refused_without_showing_what_may_be_a_password(site: 
 @pytest.mark.parametrize(
     "url",
     [
-        "acme://user:sec?ret@localhost",
-        "acme://user:sec?ret=1@localhost?tls=true",
+        "acme://user:hunter?two@localhost",
+        "acme://user:hunter?two=1@localhost?tls=true",
         "acme://user:secret@localhost?no-such-option=1",
         "acme://user:secret@localhost?retries=secret",
         "acme://user:secret@localhost?mode=account_key=secret",
         "acme://user:secret@localhost?tls=maybe&account_key=secret",
-        "acme://host?sec ret=1",
+        "acme://host?hunter two=1",
         "kafka://user:secret@localhost?password=secret",
     ],
 )
 def test_no_error_shows_a_secret_of_the_url(broker: Callable[..., Any], url: str) -> None:
     with pytest.raises(ConfigError) as caught:
         broker(url)
-    for part in ("secret", "sec", "ret="):
-        assert part not in str(caught.value).replace("heartbeat_seconds", "")
+    for part in ("secret", "ret=", "hunter", "two"):
+        assert part not in str(caught.value)
 
 
 def test_the_adapter_gets_the_url_without_its_query(site: Site) -> None:

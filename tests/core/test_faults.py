@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import traceback
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
@@ -264,11 +265,39 @@ def test_the_adapters_own_failures_keep_their_place_beside_planned_ones() -> Non
 
 def test_a_batch_whose_items_all_fail_does_not_reach_the_adapter() -> None:
     async def story(bench: Bench) -> None:
-        deliveries = await bench.leased(1)
-        bench.faults.fail_items("complete", {0: LeaseLost("planned")})
+        seen = FaultPlan()
+        outer = FaultyAdapter(FaultyAdapter(bench.adapter.inner, seen), bench.faults)
+        bench.faults.fail_items("send", {0: MessageTooLarge("planned")})
         with pytest.raises(BatchError):
-            await bench.receiver.complete(deliveries)
-        assert await bench.depth() == (0, 1, 0)
+            await outer.sender(bench.queue).send(bench.messages(1))
+        assert seen.calls == []
+        await outer.sender(bench.queue).send([])
+        assert seen.calls == [("send", 0)]
+
+    run(story)
+
+
+def test_a_receiver_is_closed_once_however_often_it_is_lost_and_closed() -> None:
+    async def story(bench: Bench) -> None:
+        seen = FaultPlan()
+        outer = FaultyAdapter(FaultyAdapter(bench.adapter.inner, seen), bench.faults)
+        receiver = outer.receiver(bench.queue, capacity=1)
+        await outer.lose_receivers()
+        await receiver.close()
+        await receiver.close()
+        assert seen.calls == [("close", 0)]
+
+    run(story)
+
+
+def test_an_error_that_is_raised_often_does_not_grow() -> None:
+    async def story(bench: Bench) -> None:
+        depths = []
+        bench.faults.fail("send", A, times=3)
+        for _ in range(3):
+            assert await outcomes(bench, 1) == "A"
+            depths.append(len(traceback.extract_tb(A.__traceback__)))
+        assert len(set(depths)) == 1
 
     run(story)
 
@@ -371,6 +400,21 @@ def test_all_receivers_can_be_cut_off_while_they_wait() -> None:
         with pytest.raises(ReceiverLost):
             await bench.receiver.receive(1, 0)
         assert len(await bench.adapter.receiver(bench.queue, capacity=1).receive(1, 0)) == 1
+
+    run(story)
+
+
+def test_nobody_hears_the_answer_of_a_call_during_which_the_receiver_was_lost() -> None:
+    async def story(bench: Bench) -> None:
+        deliveries = await bench.leased(1)
+        gate = bench.faults.hang("complete", after=True)
+        task = asyncio.create_task(bench.receiver.complete(deliveries))
+        await gate.reached()
+        await bench.adapter.lose_receivers()
+        gate.release()
+        with pytest.raises(ReceiverLost):
+            await task
+        assert await bench.depth() == (0, 0, 0)
 
     run(story)
 

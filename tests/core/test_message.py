@@ -99,6 +99,8 @@ def test_a_message_survives_the_structured_mode(sent: Message) -> None:
 @example(b"null")
 @example(b"1,2")
 @example(b"],[")
+@example(b" {}")
+@example(b"{}\n")
 @example(b'{"a":1,"a":2}')
 @example(b"1.0000000000000000000001")
 @example(b"-0")
@@ -170,6 +172,7 @@ def test_a_copy_is_never_taken_for_the_next_message_of_its_sender() -> None:
 
 
 @given(tokens, counts)
+@example("x" * 128, 1_000_000)
 def test_every_broker_can_carry_every_dedup_key(id: str, generation: int) -> None:
     key = message(id=id, generation=generation).dedup_key
     assert check_token("dedup key", key) == key
