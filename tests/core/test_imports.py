@@ -25,11 +25,11 @@ CONTRACT = {"leveler.adapter", "leveler.message", "leveler.errors", "leveler.clo
 HANDED_AROUND = {"consumer", "buffer", "handler", "held", "limits", "quarantine", "report"}
 SPINE = ROOT / "leveler" / "consumer" / "consumer.py"
 
-#: Where the name of a distribution is not the name that is imported.
-IMPORTED_AS = {"pyyaml": "yaml"}
+#: Where the name of a distribution is not all that is imported of it.
+IMPORTED_AS = {"pyyaml": {"yaml"}, "pydantic": {"pydantic", "pydantic_core"}}
 
-#: What stands inside and is written as a user would write it.
-USERS = sorted((ROOT / "leveler" / "demo").rglob("*.py"))
+#: What stands inside and uses leveler as a user does.
+USERS = [path for path in CORE if path.relative_to(ROOT).parts[1] in ("cli", "demo")]
 
 MAX_LINES = 400
 
@@ -48,11 +48,11 @@ def imports(path: Path, text: str | None = None) -> Iterator[str]:
             parts = module_of(path).split(".") if path.name == "__init__.py" else module_of(path).split(".")[:-1]
             base = parts[: len(parts) + 1 - node.level] if node.level else []
             module = ".".join([*base, *([node.module] if node.module else [])])
-            yield module
-            # `from leveler import codec` imports a module too; of a name that is none only the parent matters
-            yield from (f"{module}.{alias.name}" for alias in node.names if _is_module(f"{module}.{alias.name}"))
-        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func) and node.args:
-            yield str(getattr(node.args[0], "value", ""))
+            # `from leveler import codec` imports that module; a name that is none comes from the parent
+            found = {f"{module}.{alias.name}" for alias in node.names}
+            yield from (name if _is_module(name) else module for name in found)
+        elif isinstance(node, ast.Call) and "import_module" in ast.unparse(node.func):
+            yield from (str(arg.value) for arg in node.args[:1] if isinstance(arg, ast.Constant))
 
 
 def _is_module(name: str) -> bool:
@@ -72,14 +72,15 @@ def adapter_words() -> set[str]:
 
 def requirement_names(requirements: list[str]) -> set[str]:
     names = {re.split(r"[^A-Za-z0-9_.-]", requirement)[0].lower() for requirement in requirements}
-    return {IMPORTED_AS.get(name, name.replace("-", "_")) for name in names}
+    return set().union(*(IMPORTED_AS.get(name, {name.replace("-", "_")}) for name in names))
 
 
 def may_import_in_the_core() -> set[str]:
     """Dependencies, and the extras that are no broker's."""
     extras = PROJECT.get("optional-dependencies", {})
     ours = [requirements for word, requirements in extras.items() if word not in adapter_words() | {"all"}]
-    return requirement_names(sum(ours, list(PROJECT["dependencies"]))) | {"leveler"} | sys.stdlib_module_names
+    declared = requirement_names(sum(ours, list(PROJECT["dependencies"])))
+    return declared | {"leveler", "_typeshed"} | sys.stdlib_module_names
 
 
 def ids(path: Path) -> str:
@@ -92,7 +93,7 @@ def test_the_core_imports_no_adapter_and_no_broker_library(path: Path) -> None:
 
 
 def _allowed_in_the_test_kit(path: Path) -> set[str]:
-    return {"pytest"} if path.is_relative_to(ROOT / "leveler" / "testing") else set()
+    return {"pytest", "hypothesis"} if path.is_relative_to(ROOT / "leveler" / "testing") else set()
 
 
 @pytest.mark.parametrize("path", ADAPTERS, ids=ids)
@@ -148,6 +149,9 @@ def test_nothing_can_turn_a_message_into_code(path: Path) -> None:
         ("leveler/consumer/lease.py", "from ..codec import encode", "leveler.codec"),
         ("adapters/leveler_memory/queue.py", "from .entry import Entry", "leveler_memory.entry"),
         ("leveler/app.py", "importlib.import_module('leveler_sqs')", "leveler_sqs"),
+        ("leveler/app.py", "from leveler import Leveler", "leveler"),
+        ("leveler/app.py", "from leveler import codec, Leveler", "leveler"),
+        ("leveler/app.py", "from leveler import codec", "leveler.codec"),
     ],
 )
 def test_these_tests_see_every_way_to_import(path: str, text: str, found: str) -> None:
