@@ -172,7 +172,7 @@ class Runtime:
             )
         spec = settings.spec(name)
         can = await adapter.declare(spec)
-        _check_lease(name, spec.lease_seconds, settings.timeout_seconds, can)
+        check_lease(name, spec.lease_seconds, settings.timeout_seconds, can)
         producer = Producer(name, adapter.sender(spec), can, self.clock, self._observers, self._source)
         return DeclaredQueue(spec, adapter, can, producer)
 
@@ -227,7 +227,12 @@ def _made(settings: LimitSettings) -> list[Limit]:
     return limits
 
 
-def _check_lease(name: str, lease_seconds: float, timeout_seconds: float, can: Capabilities) -> None:
+def check_lease(name: str, lease_seconds: float, timeout_seconds: float, can: Capabilities) -> None:
+    """What the broker cannot keep, said before anything starts.
+
+    Raises:
+        ConfigError: names the setting and what the broker keeps.
+    """
     shortest, longest = can.lease_range_seconds
     if not shortest <= lease_seconds <= longest:
         raise ConfigError(f"queues.{name}.lease is {lease_seconds} s: this broker keeps {shortest} to {longest} s")
