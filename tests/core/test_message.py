@@ -296,7 +296,6 @@ def test_empty_attributes_are_missing_ones() -> None:
         "{",
         '{"reason":1}',
         '{"reason":"x","attempts":"many"}',
-        '{"reason":"x","zz":' + "[" * 5000 + "]" * 5000 + "}",
         '{"reason":"' + "x" * 100_000 + '"}',
         "\ud800",
     ],
@@ -307,6 +306,12 @@ def test_an_unreadable_death_is_still_a_death(death: str) -> None:
     assert received is not None
     assert received.reason == "unreadable"
     assert len(received.detail.encode()) <= MAX_DETAIL_BYTES
+
+
+def test_a_deeply_nested_death_is_a_death_readable_or_not() -> None:
+    received = from_attributes(levelerdeath='{"reason":"x","zz":' + "[" * 8000 + "]" * 8000 + "}").death
+    assert received is not None
+    assert received.reason in ("x", "unreadable")  # how deep a decoder can go depends on the interpreter
 
 
 def test_a_received_death_is_kept_in_bounds() -> None:
