@@ -86,6 +86,7 @@ def report(subject: str, plan: Plan, outcome: Outcome) -> str:
         "messages sent / accepted": f"{verdict.sent} / {verdict.accepted}",
         "completed / dead": f"{verdict.completed} / {verdict.dead} {verdict.dead_by_reason}",
         "faults": f"{sum(outcome.faults.values())} ({faults}), killers {plan.killers}",
+        "faults that hit runs in flight": str(verdict.faults_in_flight),
         "duplicated, all with a cause": str(verdict.duplicated),
         "stops by SIGTERM": f"{len(outcome.stops)}, not clean {sum(code != 0 for code, _ in outcome.stops)}, "
         f"slowest {slowest:.1f} s",

@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from tests.faults.ledger import ACKED, COMPLETED, EFFECT, INTENT, SIGNAL, START, Entry
+from tests.faults.ledger import ACKED, COMPLETED, EFFECT, FAULT, INTENT, SIGNAL, START, Entry
 from tests.faults.load import POISON, kind_of
 
 
@@ -28,6 +28,8 @@ class Verdict:
     accepted: int = 0
     completed: int = 0
     dead: int = 0
+    #: Faults that hit a process with runs in hand, or the broker while there were any.
+    faults_in_flight: int = 0
     dead_by_reason: dict[str, int] = field(default_factory=dict[str, int])
     lost: list[str] = field(default_factory=list[str])
     phantom: list[str] = field(default_factory=list[str])
@@ -91,6 +93,7 @@ def check(
         stuck=remaining,
         duplicated=sum(count - 1 for count in effects.values()),
     )
+    verdict.faults_in_flight = _in_flight(entries)
     verdict.lost = sorted(ids[ACKED] - done - set(dead))
     verdict.phantom = sorted((done | set(starts) | set(dead)) - ids[INTENT])
     # A run that had its effect and whose completion was confirmed is the last one. Another one needs a run before
@@ -143,3 +146,18 @@ def _late_starts(entries: Sequence[Entry]) -> list[str]:
     return [
         entry.id for entry in entries if entry.kind == START and entry.at > told.get(entry.process, float("inf")) + 0.5
     ]
+
+
+def _in_flight(entries: Sequence[Entry]) -> int:
+    """Faults that began while a run had started and its completion was not confirmed."""
+    open_runs: dict[str, set[str]] = defaultdict(set)
+    hits = 0
+    for entry in entries:
+        if entry.kind == START:
+            open_runs[entry.process].add(entry.id)
+        elif entry.kind == COMPLETED:
+            open_runs[entry.process].discard(entry.id)
+        elif entry.kind == FAULT:
+            hit = open_runs.values() if entry.id == "broker" else [open_runs[f"worker-{entry.id}"]]
+            hits += any(hit)
+    return hits

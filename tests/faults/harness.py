@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from leveler import Leveler, Settings
@@ -20,9 +21,9 @@ from leveler.adapter import Delivery
 from leveler.errors import BrokerError
 from leveler.settings import BrokerSettings
 from tests.faults.checker import Verdict, check
-from tests.faults.ledger import DEAD, Ledger, read
+from tests.faults.ledger import DEAD, FAULT, Ledger, read
 from tests.faults.load import QUEUE
-from tests.faults.subject import Subject
+from tests.faults.subject import BrokerFault, Subject
 from tests.faults.worker import DRAIN_SECONDS, LEASE_SECONDS, MAX_ATTEMPTS, queue_settings
 
 
@@ -53,6 +54,10 @@ class Outcome:
     seconds: float = 0.0
 
 
+#: About how long one fault takes, with the pause before the next.
+_SECONDS_PER_FAULT = 1.3
+
+
 class Harness:
     """Runs one plan against one subject.
 
@@ -66,6 +71,7 @@ class Harness:
         self._subject = subject
         self._folder = folder
         self._plan = plan
+        self._ledger = Ledger(folder, "harness")
         self._rng = random.Random(plan.seed)
         self._workers: list[subprocess.Popen[bytes]] = []
         self._done: Counter[str] = Counter()
@@ -107,25 +113,25 @@ class Harness:
             ("SIGKILL", self._kill),
             ("SIGSTOP beyond the lease", self._freeze),
             ("SIGTERM", self._terminate),
-            *self._subject.faults.items(),
+            *((name, partial(self._broker_fault, name, fault)) for name, fault in self._subject.faults.items()),
         ]
         out = [kinds[number % len(kinds)] for number in range(self._plan.faults)]
         self._rng.shuffle(out)
         return out
 
     def _kill(self) -> None:
-        worker = self._pick()
+        worker = self._pick("SIGKILL")
         worker.kill()
         worker.wait()
 
     def _freeze(self) -> None:
-        worker = self._pick()
+        worker = self._pick("SIGSTOP")
         worker.send_signal(signal.SIGSTOP)
         time.sleep(LEASE_SECONDS * 1.5)
         worker.send_signal(signal.SIGCONT)
 
     def _terminate(self) -> None:
-        self._stop(self._pick())
+        self._stop(self._pick("SIGTERM"))
 
     def _stop(self, worker: subprocess.Popen[bytes]) -> None:
         told = time.monotonic()
@@ -139,9 +145,15 @@ class Harness:
         if worker.returncode in (0, 1):  # else a killer message was faster
             self._stops.append((worker.returncode, time.monotonic() - told))
 
-    def _pick(self) -> subprocess.Popen[bytes]:
+    def _pick(self, fault: str) -> subprocess.Popen[bytes]:
         self._revive()
-        return self._rng.choice(self._workers)
+        worker = self._rng.choice(self._workers)
+        self._ledger.write(FAULT, str(worker.pid), fault)
+        return worker
+
+    def _broker_fault(self, name: str, fault: BrokerFault) -> None:
+        self._ledger.write(FAULT, "broker", name)
+        fault()
 
     # Processes
 
@@ -163,7 +175,9 @@ class Harness:
 
     def _start_sender(self) -> subprocess.Popen[bytes]:
         plan = self._plan
-        words = (0, plan.messages, plan.messages, plan.killers, plan.poison_share, plan.seed)
+        # As long as the faults last, so that they hit somebody at work.
+        seconds = plan.faults * _SECONDS_PER_FAULT
+        words = (plan.messages, plan.killers, plan.poison_share, plan.seed, seconds)
         return self._start("tests.faults.sender", *map(str, words))
 
     def _start(self, module: str, *words: str) -> subprocess.Popen[bytes]:
@@ -209,7 +223,6 @@ class Harness:
 
     async def _collect_dead(self) -> dict[str, list[str]]:
         """The reasons of every dead letter, by id, taken out of the queue itself."""
-        ledger = Ledger(self._folder, "harness")
         dead: dict[str, list[str]] = defaultdict(list)
         async with self._app() as app:
             queue = await app._started().queue(QUEUE)
@@ -219,7 +232,7 @@ class Harness:
                 for delivery in deliveries:
                     reason = _reason(delivery)
                     dead[delivery.message.id].append(reason)
-                    ledger.write(DEAD, delivery.message.id, reason)
+                    self._ledger.write(DEAD, delivery.message.id, reason)
                 await receiver.complete(deliveries)
             await receiver.close()
         return dict(dead)

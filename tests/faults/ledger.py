@@ -21,6 +21,8 @@ EFFECT: Final = "effect"
 COMPLETED: Final = "completed"
 SIGNAL: Final = "signal"
 DEAD: Final = "dead"
+#: A fault begins; its id is the process that it hits, or "broker".
+FAULT: Final = "fault"
 
 
 class Entry(NamedTuple):

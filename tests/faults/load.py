@@ -53,7 +53,7 @@ def kinds(messages: int, killers: int, poison_share: float, seed: int) -> list[s
 def body(id: str, kind: str, rng: random.Random) -> bytes:
     if kind == "undecodable":
         return b"\xff\x00not json " + id.encode()
-    return msgspec.json.encode(Work(id, kind, work_ms=rng.choice((0.0, 0.0, 0.0, 1.0, 5.0))))
+    return msgspec.json.encode(Work(id, kind, work_ms=rng.choice((0.0, 5.0, 10.0, 20.0, 40.0))))
 
 
 def kind_of(id: str) -> str:

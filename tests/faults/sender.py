@@ -9,6 +9,7 @@ import asyncio
 import os
 import random
 import sys
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -24,9 +25,11 @@ BATCH = 100
 PATIENCE = 200
 
 
-async def send(folder: Path, url: str, first: int, plan: list[str], seed: int, *, ordered: bool) -> None:
+async def send(folder: Path, url: str, plan: list[str], seed: int, seconds: float, *, ordered: bool) -> None:
+    """Send `plan`: a quarter of it at once, as a burst, the rest evenly over `seconds`."""
     ledger = Ledger(folder, "sender")
-    rng = random.Random(seed + first)
+    rng = random.Random(seed)
+    began = time.monotonic()
     app = Leveler(
         settings=Settings(brokers={"default": BrokerSettings(url=url)}, queues={QUEUE: queue_settings(ordered=ordered)})
     )
@@ -35,7 +38,7 @@ async def send(folder: Path, url: str, first: int, plan: list[str], seed: int, *
         producer = (await app._started().queue(QUEUE)).producer
         for start in range(0, len(plan), BATCH):
             batch: list[Message] = []
-            for number, kind in enumerate(plan[start : start + BATCH], first + start):
+            for number, kind in enumerate(plan[start : start + BATCH], start):
                 id = f"m{number}_{kind}"
                 options = SendOptions(
                     id=id,
@@ -45,6 +48,8 @@ async def send(folder: Path, url: str, first: int, plan: list[str], seed: int, *
                 batch.append(producer.message(body(id, kind, rng), options))
             ledger.write_many(INTENT, [message.id for message in batch])
             await _until_accepted(producer.send, batch, ledger)
+            due = began + seconds * (start / len(plan) - 0.25) / 0.75
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
 
 
 async def _enter(life: AsyncExitStack, app: Leveler) -> None:
@@ -81,11 +86,11 @@ async def _until_accepted(
 
 def main() -> None:
     folder, url = Path(sys.argv[1]), sys.argv[2]
-    first, count, total, killers = (int(word) for word in sys.argv[3:7])
-    share, seed = float(sys.argv[7]), int(sys.argv[8])
-    plan = kinds(total, killers, share, seed)[first : first + count]
+    messages, killers = (int(word) for word in sys.argv[3:5])
+    share, seed, seconds = float(sys.argv[5]), int(sys.argv[6]), float(sys.argv[7])
+    plan = kinds(messages, killers, share, seed)
     ordered = os.environ.get("LEVELER_FAULTS_ORDERED") == "1"
-    asyncio.run(send(folder, url, first, plan, seed, ordered=ordered))
+    asyncio.run(send(folder, url, plan, seed, seconds, ordered=ordered))
 
 
 if __name__ == "__main__":
