@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test lint types unit wheel clean
+.PHONY: setup demo test lint types unit wheel faults clean
 
 ## A complete development environment in .venv
 setup: $(VENV)/.development
@@ -46,6 +46,11 @@ unit: $(VENV)/.development
 ## The same core tests against the built wheel, as users get it
 wheel: $(VENV)/.development
 	$(BIN)/tox run --quiet -e wheel
+
+## Real processes under real faults, three seeds; minutes
+faults: $(VENV)/.development
+	$(BIN)/python -m tests.faults sqlite --messages 100000 --faults 100 --killers 10 --seed 1 --seed 2 --seed 3 \
+		--json build/faults.json
 
 clean:
 	rm -rf $(VENV) .tox build dist .mypy_cache .ruff_cache .pytest_cache

@@ -26,6 +26,7 @@ def main() -> int:
     words.add_argument("--poison", type=float, default=0.01, help="share of messages that are poison or odd")
     words.add_argument("--workers", type=int, default=2)
     words.add_argument("--seed", type=int, action="append", help="repeat it for several runs")
+    words.add_argument("--kind", action="append", default=[], help="only this kind of fault; may be repeated")
     words.add_argument("--ordered", action="store_true")
     words.add_argument("--plant", choices=PLANTS, default="", help="plant this bug; the run must fail")
     words.add_argument("--json", type=Path, help="write the figures here, too")
@@ -42,6 +43,7 @@ def main() -> int:
             poison_share=given.poison,
             ordered=given.ordered,
             plant=given.plant,
+            kinds=tuple(given.kind),
         )
         outcome = run(given.subject, plan)
         print(report(given.subject, plan, outcome), flush=True)

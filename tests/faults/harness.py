@@ -21,7 +21,7 @@ from leveler.adapter import Delivery
 from leveler.errors import BrokerError
 from leveler.settings import BrokerSettings
 from tests.faults.checker import Verdict, check
-from tests.faults.ledger import DEAD, FAULT, Ledger, read
+from tests.faults.ledger import DEAD, FAULT, READY, Ledger, read
 from tests.faults.load import QUEUE
 from tests.faults.subject import BrokerFault, Subject
 from tests.faults.worker import DRAIN_SECONDS, LEASE_SECONDS, MAX_ATTEMPTS, queue_settings
@@ -39,6 +39,8 @@ class Plan:
     poison_share: float = 0.01
     ordered: bool = False
     plant: str = ""
+    #: Only these kinds of faults; all that there are by default.
+    kinds: tuple[str, ...] = ()
     #: Longest wait for the drain after the last fault.
     patience_seconds: float = 120.0
 
@@ -78,8 +80,8 @@ class Harness:
         self._stops: list[tuple[int, float]] = []
         self._environment = {
             **os.environ,
-            "LEVELER_FAULTS_PLANT": plan.plant,
-            "LEVELER_FAULTS_ORDERED": "1" if plan.ordered else "0",
+            "FAULTS_PLANT": plan.plant,
+            "FAULTS_ORDERED": "1" if plan.ordered else "0",
         }
 
     def run(self) -> Outcome:
@@ -115,6 +117,10 @@ class Harness:
             ("SIGTERM", self._terminate),
             *((name, partial(self._broker_fault, name, fault)) for name, fault in self._subject.faults.items()),
         ]
+        if self._plan.kinds:
+            kinds = [kind for kind in kinds if kind[0] in self._plan.kinds]
+            if len(kinds) != len(self._plan.kinds):
+                raise SystemExit(f"{self._subject.name} knows no such faults: {self._plan.kinds}")
         out = [kinds[number % len(kinds)] for number in range(self._plan.faults)]
         self._rng.shuffle(out)
         return out
@@ -146,10 +152,20 @@ class Harness:
             self._stops.append((worker.returncode, time.monotonic() - told))
 
     def _pick(self, fault: str) -> subprocess.Popen[bytes]:
-        self._revive()
-        worker = self._rng.choice(self._workers)
+        """One that consumes: a process that only starts has nothing to lose."""
+        give_up_at = time.monotonic() + 30
+        while True:
+            self._revive()
+            worker = self._rng.choice(self._workers)
+            if self._is_ready(worker) or time.monotonic() > give_up_at:
+                break
+            time.sleep(0.02)
         self._ledger.write(FAULT, str(worker.pid), fault)
         return worker
+
+    def _is_ready(self, worker: subprocess.Popen[bytes]) -> bool:
+        log = self._folder / f"worker-{worker.pid}.log"
+        return log.exists() and f" {READY} ".encode() in log.read_bytes()
 
     def _broker_fault(self, name: str, fault: BrokerFault) -> None:
         self._ledger.write(FAULT, "broker", name)

@@ -19,6 +19,8 @@ START: Final = "start"
 EFFECT: Final = "effect"
 #: The broker took the completion, as the worker was told.
 COMPLETED: Final = "completed"
+#: The worker consumes.
+READY: Final = "ready"
 SIGNAL: Final = "signal"
 DEAD: Final = "dead"
 #: A fault begins; its id is the process that it hits, or "broker".

@@ -89,7 +89,7 @@ def main() -> None:
     messages, killers = (int(word) for word in sys.argv[3:5])
     share, seed, seconds = float(sys.argv[5]), int(sys.argv[6]), float(sys.argv[7])
     plan = kinds(messages, killers, share, seed)
-    ordered = os.environ.get("LEVELER_FAULTS_ORDERED") == "1"
+    ordered = os.environ.get("FAULTS_ORDERED") == "1"
     asyncio.run(send(folder, url, plan, seed, seconds, ordered=ordered))
 
 

@@ -2,7 +2,7 @@
 
     python -m tests.faults.worker FOLDER URL
 
-A bug may be planted in it (``LEVELER_FAULTS_PLANT``), to prove that the checker sees it.
+A bug may be planted in it (``FAULTS_PLANT``), to prove that the checker sees it.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 
 from leveler import BrokerUnavailable, Context, Leveler, LimitSettings, QueueSettings, Reject, RetryPolicy, Settings
-from leveler.events import Event, MessageCompleted
+from leveler.events import Event, MessageCompleted, ReceiverReady
 from leveler.settings import BrokerSettings, ConsumerSettings
 from tests.faults import plants
-from tests.faults.ledger import COMPLETED, EFFECT, SIGNAL, START, Ledger
+from tests.faults.ledger import COMPLETED, EFFECT, READY, SIGNAL, START, Ledger
 from tests.faults.load import QUEUE, Work
 
 LEASE_SECONDS = 2.0
@@ -48,6 +48,8 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
     def on_event(event: Event) -> None:
         if isinstance(event, MessageCompleted):
             ledger.write(COMPLETED, event.message.id)
+        elif isinstance(event, ReceiverReady):
+            ledger.write(READY, "consumer")
 
     app = Leveler(settings=settings, observers=[on_event])
 
@@ -101,9 +103,9 @@ def _recurse(depth: int) -> int:
 def main() -> int:
     logging.basicConfig(level=logging.CRITICAL)
     folder, url = Path(sys.argv[1]), sys.argv[2]
-    plants.plant(os.environ.get("LEVELER_FAULTS_PLANT", ""))
+    plants.plant(os.environ.get("FAULTS_PLANT", ""))
     try:
-        return make_app(folder, url, ordered=os.environ.get("LEVELER_FAULTS_ORDERED") == "1").run()
+        return make_app(folder, url, ordered=os.environ.get("FAULTS_ORDERED") == "1").run()
     except BrokerUnavailable:
         return 3  # the harness starts it again, as a supervisor would
 
