@@ -58,6 +58,7 @@ class DeadLetters:
         """Send dead letters back to their queue, to be tried from the start.
 
         Each copy is accepted before its dead letter is removed: a fault in between leaves both, never neither.
+        One that dies again meanwhile is left, so that this ends.
 
         Args:
             wanted: which; all of them by default.
@@ -65,16 +66,19 @@ class DeadLetters:
             per_second: replay no faster, so that what broke the downstream once does not break it again.
         """
         sender, done = self._adapter.sender(self._spec), Replayed()
+        lives: set[tuple[str, int]] = set()
         rate = Rate(per_second) if per_second else None
         async with _Pass(self._adapter, self._spec, self._clock) as one_pass:
             async for delivery in one_pass.deliveries():
-                if (limit is not None and len(done.replayed) >= limit) or not wanted(delivery.message):
+                again = (delivery.message.id, delivery.message.replays) in lives  # it died again while we are here
+                if again or (limit is not None and len(done.replayed) >= limit) or not wanted(delivery.message):
                     done.left += 1
                     one_pass.leave(delivery)
                     continue
                 if rate is not None:
                     await self._wait(rate)
                 await sender.send([delivery.message.replayed(self._clock.now())])
+                lives.add((delivery.message.id, delivery.message.replays + 1))
                 await one_pass.complete(delivery)
                 done.replayed.append(delivery.message.id)
         return done
