@@ -54,7 +54,7 @@ class Pace:
                 await self._step(self._virtual)
             return task.result()
         finally:
-            task.cancel()
+            await _ended(task)
 
     async def _answered(self, task: asyncio.Future[T]) -> bool:
         await quiet()
@@ -66,3 +66,12 @@ class Pace:
     async def _step(clock: VirtualClock) -> None:
         due = clock.next_due()
         await clock.advance(0.25 if due is None else min(due, 0.25))
+
+
+async def _ended(task: asyncio.Future[T]) -> None:
+    """A call that is not waited for any more leaves nothing behind."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=1.0)
+        if task.done() and not task.cancelled():
+            task.exception()

@@ -112,12 +112,16 @@ class Rig:
     async def elapse(self, seconds: float) -> None:
         await self.pace.elapse(seconds)
 
-    async def outlast(self, *deliveries: Delivery) -> None:
-        """Let time pass until the leases are over. Gated where nothing but the connection ends them."""
-        ends = max(delivery.leased_until for delivery in deliveries)
-        if math.isinf(ends):
+    def left(self, *deliveries: Delivery) -> float:
+        """Seconds until the last of the leases is over. Gated where nothing but the connection ends them."""
+        end = max(delivery.leased_until for delivery in deliveries)
+        if math.isinf(end):
             raise Gated("a lease that ends")
-        await self.elapse(ends - self.clock.monotonic() + 0.05)
+        return end - self.clock.monotonic()
+
+    async def outlast(self, *deliveries: Delivery) -> None:
+        """Let time pass until the leases are over."""
+        await self.elapse(self.left(*deliveries) + 0.05)
 
     def background(self, work: Coroutine[Any, Any, Item]) -> asyncio.Task[Item]:
         """Begin something that goes on while the case does other things."""
@@ -195,11 +199,11 @@ class Rig:
         await receiver.hold(0)
         return receiver, deliveries
 
-    async def drain(self, receiver: Receiver, count: int) -> list[Message]:
+    async def drain(self, receiver: Receiver, count: int = 1, *, within: float | None = None) -> list[Message]:
         """Take and complete one after another, as a consumer does that has one worker; the messages as they came."""
         done: list[Message] = []
         while len(done) < count:
-            [delivery] = await self.take(receiver)
+            [delivery] = await self.take(receiver, within=within)
             await receiver.complete([delivery])
             done.append(delivery.message)
         return done

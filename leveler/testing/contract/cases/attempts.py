@@ -46,14 +46,12 @@ async def another_connection_knows_the_attempts(t: Rig) -> None:
 @case()
 async def each_message_has_its_own_count(t: Rig) -> None:
     """One message's failures are not another one's attempts."""
-    receiver, [failing, fresh] = await t.leased(2)
+    receiver, [failing] = await t.leased()
     await receiver.abandon(again([failing]))
-    [second] = await t.take(t.receiver())
-    t.check_attempt(second, 2)
-    await t.fill()
-    [new] = await t.take(t.receiver())
-    assert new.attempt == 1
-    assert fresh.attempt == 1
+    [fresh] = await t.fill()
+    attempts = {delivery.message.id: delivery.attempt for delivery in await t.take(t.receiver(), 2)}
+    assert attempts[failing.message.id] >= 2
+    assert attempts[fresh.id] == 1
 
 
 @case()

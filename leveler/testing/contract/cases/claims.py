@@ -78,7 +78,7 @@ async def dedup_is_as_claimed(t: Rig) -> None:
     await t.send(message)
     await t.send(message)
     receiver = t.receiver()
-    await t.drain(receiver, 1)
+    await t.drain(receiver)
     await t.nothing(receiver)
 
 

@@ -3,45 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import random
 
-from leveler.adapter import Adapter, Delivery, Receiver
 from leveler.testing.contract.case import case
+from leveler.testing.contract.crew import Crew
 from leveler.testing.contract.needs import CONCURRENT_VERBS, EXTEND
 from leveler.testing.contract.rig import Rig, again, errors_of, ids
-
-
-class Crew:
-    """Workers on one queue. They note what each of them holds, and fail when two hold the same."""
-
-    def __init__(self, t: Rig, expected: int, *, failing: float = 0.0) -> None:
-        self.t = t
-        self.expected = expected
-        self.failing = failing
-        self.dice = random.Random(4)
-        self.held: set[str] = set()
-        self.done: list[str] = []
-        self.end = t.clock.monotonic() + 5 * t.patience
-
-    async def run(self, workers: int, *adapters: Adapter) -> None:
-        receivers = [self.t.receiver(capacity=5, adapter=adapters[number % len(adapters)]) for number in range(workers)]
-        await self.t.pace.until(asyncio.gather(*map(self.work, receivers)))
-
-    async def work(self, receiver: Receiver) -> None:
-        while len(self.done) < self.expected and self.t.clock.monotonic() < self.end:
-            for delivery in await receiver.receive(min(5, self.t.can.max_batch), 0.2):
-                assert delivery.message.id not in self.held, f"{delivery} is held twice at one time"
-                self.held.add(delivery.message.id)
-                await asyncio.sleep(0)  # time for the others to get hold of it, if they can
-                await self.settle(receiver, delivery)
-
-    async def settle(self, receiver: Receiver, delivery: Delivery) -> None:
-        self.held.remove(delivery.message.id)
-        if delivery.attempt < 4 and self.dice.random() < self.failing:
-            await receiver.abandon(again([delivery]))
-        else:
-            await receiver.complete([delivery])
-            self.done.append(delivery.message.id)
 
 
 @case()
@@ -49,7 +15,7 @@ async def many_receivers_never_hold_one_message_twice(t: Rig) -> None:
     """A lease is one holder's; everything is handled, and once where nothing fails."""
     sent = await t.fill(60)
     crew = Crew(t, 60)
-    await crew.run(6, t.adapter)
+    await crew.run(6)
     assert sorted(crew.done) == ids(sent)
 
 
@@ -81,7 +47,7 @@ async def sending_and_receiving_at_once_loses_nothing(t: Rig) -> None:
             await t.send(*messages[start : start + 6])
 
     sending = t.background(send())
-    await crew.run(4, t.adapter)
+    await crew.run(4)
     await sending
     assert sorted(crew.done) == ids(messages)
 
@@ -94,7 +60,8 @@ async def settlements_of_one_receiver_may_overlap(t: Rig) -> None:
     verbs = [receiver.complete([one]) for one in done] + [receiver.abandon(again([one])) for one in back]
     await t.pace.until(asyncio.gather(*verbs))
     other = t.receiver()
-    assert ids(await t.take(other, 10)) == ids(back)
+    assert ids(await t.drain(other, 10)) == ids(back)
+    await t.elapse(t.lease)
     await t.nothing(other)
 
 
@@ -121,5 +88,5 @@ async def closing_some_receivers_while_others_work_loses_nothing(t: Rig) -> None
     if t.can.lease != "connection":
         await t.outlast(*held)
     crew = Crew(t, 20)
-    await crew.run(3, t.adapter)
+    await crew.run(3)
     assert sorted(crew.done) == ids(sent)

@@ -21,7 +21,7 @@ async def a_message_that_is_sent_again_comes_once(t: Rig) -> None:
     await t.send(message)
     await t.send(message)
     receiver = t.receiver()
-    assert ids(await t.drain(receiver, 1)) == [message.id]
+    assert ids(await t.drain(receiver)) == [message.id]
     await t.nothing(receiver)
 
 
@@ -45,7 +45,7 @@ async def what_is_done_is_remembered_too(t: Rig) -> None:
     """`Capabilities.dedup_seconds`: the key is remembered for its time, not for the message's."""
     [sent] = await t.fill()
     receiver = t.receiver()
-    await t.drain(receiver, 1)
+    await t.drain(receiver)
     await t.send(sent)
     await t.nothing(receiver)
 
@@ -55,7 +55,7 @@ async def a_key_is_forgotten_when_its_time_is_over(t: Rig) -> None:
     """`Capabilities.dedup_seconds`: no longer than that either."""
     [sent] = await t.fill()
     receiver = t.receiver()
-    await t.drain(receiver, 1)
+    await t.drain(receiver)
     await t.elapse(t.can.dedup_seconds + 1)
     await t.send(sent)
     assert ids(await t.take(receiver)) == [sent.id]
@@ -81,7 +81,7 @@ async def a_delayed_message_that_is_sent_again_comes_once(t: Rig) -> None:
     await t.send(message)
     await t.send(message)
     receiver = t.receiver()
-    assert ids(await t.take(receiver, within=t.delay + t.patience)) == [message.id]
+    assert ids(await t.drain(receiver, within=t.delay + t.patience)) == [message.id]
     await t.nothing(receiver, t.delay)
 
 
@@ -94,7 +94,7 @@ async def a_message_given_back_with_a_delay_is_neither_swallowed_nor_doubled(t: 
         [delivery] = await t.take(receiver, within=t.delay + t.patience)
         t.check_attempt(delivery, attempt)
         await receiver.abandon(again([delivery], delay_seconds=t.delay))
-    assert ids(await t.take(receiver, within=t.delay + t.patience)) == [sent.id]
+    assert ids(await t.drain(receiver, within=t.delay + t.patience)) == [sent.id]
     await t.nothing(receiver, t.delay)
 
 
@@ -161,5 +161,5 @@ async def a_replay_that_is_repeated_comes_once(t: Rig) -> None:
         await t.send(delivery.message.replayed(t.clock.now()))
     await dead.complete([delivery])
     receiver = t.receiver()
-    await t.drain(receiver, 1)
+    await t.drain(receiver)
     await t.nothing(receiver)

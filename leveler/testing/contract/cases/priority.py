@@ -7,7 +7,7 @@ from statistics import mean
 
 from leveler.message import DEFAULT_PRIORITY, MAX_PRIORITY, Message
 from leveler.testing.contract.case import case
-from leveler.testing.contract.needs import PRIORITY
+from leveler.testing.contract.needs import ABANDON_DELAY, PRIORITY
 from leveler.testing.contract.rig import Rig, again
 
 
@@ -48,12 +48,13 @@ async def a_priority_is_part_of_the_message(t: Rig) -> None:
     assert {message.id: message.priority for message in came} == {message.id: message.priority for message in sent}
 
 
-@case(PRIORITY)
+@case(PRIORITY, ABANDON_DELAY)
 async def a_message_that_is_given_back_keeps_its_priority(t: Rig) -> None:
     """A retry is as urgent as the first try was."""
     receiver, [urgent] = await t.leased(priority=MAX_PRIORITY)
     await t.fill(6, priority=0)
-    await receiver.abandon(again([urgent]))
+    await receiver.abandon(again([urgent], delay_seconds=t.delay))
+    await t.elapse(t.delay + t.target.grace_seconds)
     came = [message.id for message in await t.drain(t.receiver(capacity=1), 7)]
     assert urgent.message.id in came[:3], f"it came at place {came.index(urgent.message.id) + 1} of 7"
 
