@@ -90,8 +90,9 @@ async def a_dead_letter_that_is_refused_leaves_the_message_where_it_was(t: Rig) 
     receiver, [delivery] = await t.leased()
     huge = t.death(detail="d" * (t.can.max_message_bytes + 1))
     if await errors_of(receiver.dead_letter, [DeadLetter(delivery, huge)]):
-        await errors_of(receiver.abandon, again([delivery]))
-        assert ids(await t.take(t.receiver(), within=t.lease + t.patience)) == [delivery.message.id]
+        await errors_of(receiver.abandon, again([delivery]))  # at some brokers so large a copy ends the connection
+        somebody = t.receiver(adapter=await t.second())
+        assert ids(await t.take(somebody, within=t.lease + t.patience)) == [delivery.message.id]
     else:
         assert ids(await t.take(t.receiver(dead=True))) == [delivery.message.id]
 
