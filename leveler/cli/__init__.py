@@ -1,0 +1,54 @@
+"""The command line: one file a command. Nothing of leveler imports it; what is heavy is imported by the command that
+needs it, so that ``leveler --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from leveler.cli import adapters, contract, demo, depth, doctor, peek, run, send, settings
+from leveler.cli.complaint import EXIT_CODES, Commands
+from leveler.cli.dead import list as dead_list
+from leveler.cli.dead import purge, replay, show
+
+
+def main() -> None:
+    """The entry point ``leveler``."""
+    make()()
+
+
+def make() -> typer.Typer:
+    """The whole command line."""
+    cli = _group("Queue-based load leveling: run workers, send messages, look at queues.", epilog=EXIT_CODES)
+    cli.command("run")(run.run)
+    cli.command("send")(send.send)
+    cli.command("peek")(peek.peek)
+    cli.command("depth")(depth.depth)
+    cli.add_typer(_dead(), name="dead")
+    cli.command("doctor")(doctor.doctor)
+    cli.command("adapters")(adapters.adapters)
+    cli.command("config")(settings.config)
+    cli.command("contract")(contract.contract)
+    cli.command("demo")(demo.demo)
+    return cli
+
+
+def _dead() -> typer.Typer:
+    cli = _group("List, show, replay and purge the dead letters of a queue.")
+    cli.command("list")(dead_list.list_)
+    cli.command("show")(show.show)
+    cli.command("replay")(replay.replay)
+    cli.command("purge")(purge.purge)
+    return cli
+
+
+def _group(help: str, epilog: str | None = None) -> typer.Typer:
+    return typer.Typer(
+        cls=Commands,
+        help=help,
+        epilog=epilog,
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )

@@ -1,0 +1,1 @@
+"""``leveler dead``: list, show, replay and purge what was given up; one file a command."""

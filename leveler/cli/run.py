@@ -1,0 +1,148 @@
+"""``leveler run``: a worker, until SIGTERM or SIGINT."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from leveler import units
+from leveler.adapter import INFINITE, redact
+from leveler.cli.source import AppArgument, BrokerOption, ConfigOption, Source
+from leveler.cli.terminal import note, say
+from leveler.errors import ConfigError
+
+if TYPE_CHECKING:
+    from leveler.app import Leveler
+    from leveler.consumer.consumer import Consumer
+    from leveler.consumer.report import ConsumerHealth
+    from leveler.settings import LimitSettings, Settings
+
+_LOOK_SECONDS: Final = 0.02
+#: Threads that have nothing to do end in less.
+_THREADS_SECONDS: Final = 0.5
+
+
+def run(
+    app: AppArgument,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="QUEUE", help="Consume this queue only; repeatable.")
+    ] = None,
+    broker: BrokerOption = None,
+    config: ConfigOption = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], typer.Option(help="What is logged, on stderr.")
+    ] = "info",
+) -> None:
+    """Consume the queues of APP until SIGTERM or SIGINT.
+
+    The signal stops the flow; what runs may end within drain_timeout, and the rest goes back to the queue. A second
+    signal gives everything back at once. The exit code is 0, or 1 if deliveries had to be left to their leases.
+    """
+    logging.basicConfig(
+        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+    )
+    leveler = Source(broker, config, app).loaded()
+    if not leveler._handlers:
+        raise ConfigError(f"app {app!r} consumes nothing: register a handler with @app.consumer('some-queue')")
+    settings = leveler.settings()
+    for queue in only or leveler._handlers:
+        say(_described(queue, settings))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        code = runner.run(_work(leveler, only or None))
+    raise typer.Exit(code)
+
+
+async def _work(app: Leveler, only: Collection[str] | None) -> int:
+    # One of ours, because its idle threads can be told to end: those of the loop's own would keep the process alive.
+    threads = ThreadPoolExecutor(thread_name_prefix="leveler-thread")
+    asyncio.get_running_loop().set_default_executor(threads)
+    consumers: dict[str, Consumer] = {}
+    telling = asyncio.create_task(_tell_when_ready(app, consumers))
+    try:
+        code = await app.serve(only)
+    finally:
+        telling.cancel()
+    for name, consumer in consumers.items():
+        say(f"{name}: {_done(consumer.health())}")
+    threads.shutdown(wait=False)
+    await _leave_stuck_threads(code)
+    return code
+
+
+async def _tell_when_ready(app: Leveler, consumers: dict[str, Consumer]) -> None:
+    """`consumers` outlive their drain, and know what they did."""
+    await _until(lambda: app._runtime is not None and bool(app._runtime.consumers), INFINITE)
+    consumers.update(app._started().consumers)
+    await _until(lambda: app.health().ready, INFINITE)
+    say("ready")
+
+
+def _described(queue: str, settings: Settings) -> str:
+    """One consumer in one line."""
+    from leveler.settings import DEFAULT_CONCURRENCY, ConsumerSettings, LimitSettings
+
+    broker = settings.brokers.get(settings.queue(queue).broker)
+    where = "no broker" if broker is None else redact(broker.url) or "an adapter of the app's own"
+    consumer = settings.consumers.get(queue, ConsumerSettings())
+    shared = settings.downstreams.get(consumer.downstream or "", LimitSettings())
+    if consumer.limits.concurrency is None and shared.concurrency is None:
+        consumer = replace(consumer, limits=replace(consumer.limits, concurrency=DEFAULT_CONCURRENCY))
+    parts = [where, *_limits(consumer.limits)]
+    if consumer.downstream is not None:
+        parts.append(f"downstream {consumer.downstream} ({', '.join(_limits(shared)) or 'no limits'})")
+    return f"{queue}: {', '.join(parts)}"
+
+
+def _limits(limits: LimitSettings) -> list[str]:
+    parts = [] if limits.concurrency is None else [f"concurrency {limits.concurrency}"]
+    return parts if limits.rate_per_second is None else [*parts, f"rate {units.rate(limits.rate_per_second)}"]
+
+
+def _done(health: ConsumerHealth) -> str:
+    tally = health.tally
+    return (
+        f"{tally.completed:,} completed, {tally.retried:,} retried, {tally.dead_lettered:,} dead-lettered, "
+        f"{tally.returned + tally.returned_counted:,} given back, {health.held:,} left leased"
+    )
+
+
+async def _leave_stuck_threads(code: int) -> None:
+    """A ``def`` handler that never returns must not keep the process from ending: nobody can stop a thread."""
+    await _until(lambda: not _threads(), _THREADS_SECONDS)
+    if stuck := _threads():
+        note(f"leveler: {len(stuck)} threads still run and are left: {', '.join(sorted(t.name for t in stuck))}")
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _threads() -> list[threading.Thread]:
+    """Those that the interpreter would wait for."""
+    return [t for t in threading.enumerate() if t is not threading.main_thread() and not t.daemon]
+
+
+async def _until(condition: Callable[[], bool], most_seconds: float) -> None:
+    until = time.monotonic() + most_seconds
+    while not condition() and time.monotonic() < until:  # noqa: ASYNC110  # nobody would tell us
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it is installed."""
+    if find_spec("uvloop") is None:
+        return None
+    make: Callable[[], asyncio.AbstractEventLoop] = import_module("uvloop").new_event_loop
+    return make
