@@ -8,9 +8,11 @@ import signal
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
 
+from leveler import units
 from leveler.adapter import Adapter, Depth
 from leveler.blocking import Blocking
 from leveler.clock import Clock, SystemClock
@@ -23,6 +25,9 @@ from leveler.producer import SendOptions, SendWords
 from leveler.runtime import Health, Runtime
 from leveler.settings import BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
 
+if TYPE_CHECKING:
+    from leveler.config import Row
+
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., Any])
 #: Runs around the app's life; what it yields is every handler's ``ctx.state``.
@@ -34,10 +39,12 @@ class Leveler:
 
     Args:
         broker: URL of the broker for queues that name no other, or an adapter that you made.
-        settings: everything else; `broker` is its ``brokers["default"]``.
+        settings: everything else; `broker` is its ``brokers["default"]``. What stands in code is the weakest:
+            ``leveler.yaml`` and ``LEVELER_*`` are read at the start and hold instead, key by key.
         queues: policies by queue name.
         consumers: limits by queue name.
         downstreams: shared limits by name.
+        config: the file to read; None = what ``LEVELER_CONFIG`` names, or ``./leveler.yaml`` if there is one.
         lifespan: ``async with lifespan(app) as state`` around the app's life; the state is ``ctx.state``.
         middleware: around every handler run, the first one outermost.
         observers: told of every named moment.
@@ -53,6 +60,7 @@ class Leveler:
         queues: Mapping[str, QueueSettings] | None = None,
         consumers: Mapping[str, ConsumerSettings] | None = None,
         downstreams: Mapping[str, LimitSettings] | None = None,
+        config: str | Path | None = None,
         lifespan: Lifespan | None = None,
         middleware: Sequence[Middleware] = (),
         observers: Iterable[Observer] = (),
@@ -72,6 +80,8 @@ class Leveler:
             consumers={**settings.consumers, **(consumers or {})},
             downstreams={**settings.downstreams, **(downstreams or {})},
         )
+        self._config = config
+        self._broker: str | None = None
         self._lifespan = lifespan
         self._middleware = list(middleware)
         self._observers = Observers(list(observers))
@@ -90,7 +100,7 @@ class Leveler:
         *,
         type: str | None = None,
         concurrency: int | None = None,
-        rate_per_second: float | None = None,
+        rate: str | None = None,
         downstream: str | None = None,
     ) -> Callable[[H], H]:
         """Register a handler: ``def`` or ``async def``, taking the value, or the value and a `Context`.
@@ -101,7 +111,7 @@ class Leveler:
             queue: whose messages it takes.
             type: only messages of this type; several handlers may share a queue so. None = any.
             concurrency: runs at once, in this process.
-            rate_per_second: starts per second, in this process.
+            rate: starts per time, in this process: ``"50/s"``, ``"500/min"``.
             downstream: whose limits hold besides.
 
         Raises:
@@ -109,12 +119,8 @@ class Leveler:
             InvalidMessage: the queue's name is not legal on every broker.
         """
         check_queue_name(queue)
-        if concurrency is not None or rate_per_second is not None or downstream is not None:
-            limits = LimitSettings(concurrency=concurrency, rate_per_second=rate_per_second)
-            given = ConsumerSettings(downstream=downstream, limits=limits)
-            # Code is the weakest voice: what the settings say about this consumer stands.
-            consumers = {queue: given, **self._settings.consumers}
-            self._settings = replace(self._settings, consumers=consumers)
+        if concurrency is not None or rate is not None or downstream is not None:
+            self._limit(queue, concurrency, units.per_second(rate) if rate is not None else None, downstream)
 
         def register(function: H) -> H:
             handlers = self._handlers.setdefault(queue, [])
@@ -139,6 +145,33 @@ class Leveler:
         """Tell `observer` of every named moment; see `leveler.events`."""
         self._observers.add(observer)
         return observer
+
+    # Configure
+
+    def configure(self, *, config: str | Path | None = None, broker: str | None = None) -> None:
+        """For command lines: read the file `config`, and use the URL `broker` whatever it and ``LEVELER_*`` say."""
+        self._config = config if config is not None else self._config
+        self._broker = broker if broker is not None else self._broker
+
+    def settings(self, *, connecting: bool = True) -> Settings:
+        """What holds if it starts now.
+
+        Args:
+            connecting: False: nobody will use the brokers, so that their secrets may be missing.
+
+        Raises:
+            ConfigError: one line for each setting that is wrong.
+        """
+        # Here, because pydantic takes longer to import than all of leveler, and not everybody starts what he imports.
+        from leveler.config import load
+
+        return load(self._settings, self._config, broker=self._broker, connecting=connecting)
+
+    def explain(self) -> list[Row]:
+        """Every setting that holds and who said it, without secrets."""
+        from leveler.config import explain
+
+        return explain(self._settings, self._config, broker=self._broker, queues=self._handlers)
 
     # Send
 
@@ -199,7 +232,7 @@ class Leveler:
 
     async def __aenter__(self) -> Self:
         """Start without consuming: for producers, for example in a web framework's lifespan."""
-        await self._start(self._settings, self._clock, random.Random())  # jitter, not secrets
+        await self._start(self.settings(), self._clock, random.Random())  # jitter, not secrets
         return self
 
     async def __aexit__(
@@ -220,7 +253,7 @@ class Leveler:
             try:
                 yield self
             finally:
-                await runtime.drain(self._settings.drain_timeout_seconds)
+                await runtime.drain(runtime.settings.drain_timeout_seconds)
 
     def run(self, only: Collection[str] | None = None) -> int:
         """Be a worker until SIGTERM or SIGINT, then drain; a second signal gives everything back at once.
@@ -247,22 +280,37 @@ class Leveler:
             try:
                 await runtime.consume(only, self._state)
                 await stop.wait()
-                left = await runtime.drain(self._settings.drain_timeout_seconds)
+                left = await runtime.drain(runtime.settings.drain_timeout_seconds)
             finally:
                 for number in (signal.SIGTERM, signal.SIGINT):
                     loop.remove_signal_handler(number)
         return 1 if left else 0
 
+    def _limit(
+        self, queue: str, concurrency: int | None, rate_per_second: float | None, downstream: str | None
+    ) -> None:
+        """Fill in what the settings leave open about this consumer: they are the stronger voice."""
+        known = self._settings.consumers.get(queue, ConsumerSettings())
+        limits = LimitSettings(
+            concurrency=known.limits.concurrency or concurrency,
+            rate_per_second=known.limits.rate_per_second or rate_per_second,
+        )
+        given = ConsumerSettings(downstream=known.downstream or downstream, limits=limits)
+        self._settings = replace(self._settings, consumers={**self._settings.consumers, queue: given})
+
     async def _start(self, settings: Settings, clock: Clock, rng: random.Random) -> Runtime:
         if self._runtime is not None:
             raise LevelerError("this app is started already; make a second Leveler for a second life beside it")
         if not settings.brokers:
-            raise ConfigError("no broker: set Leveler(broker=...), for example 'sqlite:///orders.db' or 'memory://'")
+            raise ConfigError(
+                "no broker: name one in leveler.yaml, as 'broker: sqlite:///orders.db', in the environment, as "
+                "LEVELER_BROKER=sqlite:///orders.db, or in code, as Leveler('sqlite:///orders.db')"
+            )
         runtime = Runtime(
             settings,
             self._handlers,
             clock=clock,
-            rng=random.Random(),  # jitter, not secrets
+            rng=rng,
             observers=self._observers,
             middleware=tuple(self._middleware),
             source=self._source,

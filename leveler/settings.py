@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from leveler.adapter import Adapter, QueueSpec
+from leveler.adapter import Adapter, QueueSpec, redact
 from leveler.errors import ConfigError
 from leveler.retry import RetryPolicy
 
@@ -20,6 +21,16 @@ class BrokerSettings:
     adapter: Adapter | None = None
     #: Every verb returns or raises within it.
     deadline_seconds: float = 10.0
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value}" for name, value in self.shown().items())
+        return f"BrokerSettings({shown}, deadline_seconds={self.deadline_seconds})"
+
+    def shown(self) -> dict[str, str]:
+        """URL and options for people: without secrets."""
+        url = _redacted(self.url) if self.adapter is None else repr(self.adapter)
+        options = {name: _shown_option(name, value) for name, value in self.options.items()}
+        return {"url": url, **options}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,3 +121,27 @@ class Settings:
 
     def queue(self, name: str) -> QueueSettings:
         return self.queues.get(name) or QueueSettings()
+
+
+_SECRET = re.compile(r"(?i)key|pass|pwd|secret|token|sig|cred|auth|private")
+
+# What ends a secret in a text that holds several may be a part of it where the text is one URL.
+_ENDS = re.compile(r"[\s,;]")
+
+
+def _redacted(url: str) -> str:
+    scheme, is_url, _ = url.partition("://")
+    if not is_url:
+        return "***" if url else ""
+    address, mark, query = url.partition("?")
+    if "@" in query:  # the "?" may have been in a password
+        return f"{scheme}://***"
+    pairs = (pair.partition("=") for pair in query.split("&"))
+    shown = "&".join(f"{name}{equals}{_shown_option(name, value)}" for name, equals, value in pairs)
+    return redact(_ENDS.sub("_", address)) + mark + shown
+
+
+def _shown_option(name: str, value: object) -> str:
+    """A plain value as it is. What is more than that may hold a secret: a URL's user, a connection string."""
+    is_plain = isinstance(value, str | int | float) and not _SECRET.search(name) and not set("@=") & set(str(value))
+    return str(value) if is_plain else "***"

@@ -64,8 +64,8 @@ class TestApp:
         self._runtime: Runtime | None = None
 
     async def __aenter__(self) -> Self:
-        settings = self.app._settings
-        names = set(settings.brokers) | {"default"}
+        settings = self.app.settings(connecting=False)
+        names = {"default", *settings.brokers, *(queue.broker for queue in settings.queues.values())}
         brokers = {name: BrokerSettings(adapter=self.adapter) for name in names}
         self.app._observers.add(self.events.append)
         self._runtime = await self.app._start(replace(settings, brokers=brokers), self.clock, self._rng)

@@ -1,0 +1,122 @@
+"""Configuration: what the code gave, then leveler.yaml, then LEVELER_*, key by key; the last one to speak is heard.
+
+    words.py        the keys there are, and what each one takes
+    voice.py        what one source says, and where
+    file.py         leveler.yaml as a voice
+    filling.py      ${NAME} in its texts
+    environment.py  LEVELER_* as a voice
+    check.py        a voice checked: its words in the engine's units, or one line for each mistake
+    effective.py    the voices over the code's settings
+    explain.py      what holds in the end, and who said it
+
+The file is the one that is asked for, or the one that ``LEVELER_CONFIG`` names, or ``leveler.yaml`` where the process
+was started, if there is one.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from leveler.config.check import check
+from leveler.config.effective import combine, mismatches
+from leveler.config.environment import FILE_VARIABLE, read_environment
+from leveler.config.explain import Row as Row
+from leveler.config.explain import rows
+from leveler.config.file import read_file
+from leveler.config.filling import fill
+from leveler.config.voice import Place, Problem, Said, Voice
+from leveler.errors import ConfigError
+from leveler.settings import ConsumerSettings, QueueSettings, Settings
+
+__all__ = ["Row", "explain", "load"]
+
+
+def load(
+    code: Settings, file: str | Path | None = None, *, broker: str | None = None, connecting: bool = True
+) -> Settings:
+    """The settings that hold.
+
+    Args:
+        code: what the code gave; the weakest.
+        file: the file to read, whatever ``LEVELER_CONFIG`` names; None = that one, or leveler.yaml if there is one.
+        broker: URL of the default broker, whatever anybody else says: the command line's.
+        connecting: False: nobody will connect. What is said about brokers is not read, so their secrets may be missing.
+
+    Raises:
+        ConfigError: one line for each thing that is wrong: where, what was expected, and what may have been meant.
+    """
+    return _effective(code, _voices(file, broker, connecting=connecting), connecting=connecting)[0]
+
+
+def explain(
+    code: Settings, file: str | Path | None = None, *, broker: str | None = None, queues: Collection[str] = ()
+) -> list[Row]:
+    """Every setting that holds and who said it, without secrets.
+
+    Args:
+        code: as for `load`.
+        file: as for `load`.
+        broker: as for `load`.
+        queues: consumed queues, shown with their defaults where nobody says anything about them.
+
+    Raises:
+        ConfigError: as `load` does.
+    """
+    settings, said = _effective(code, _voices(file, broker, connecting=True), connecting=True)
+    shown = replace(
+        settings,
+        queues={**{name: QueueSettings() for name in queues}, **settings.queues},
+        consumers={**{name: ConsumerSettings() for name in queues}, **settings.consumers},
+    )
+    return list(rows(shown, said))
+
+
+def _voices(file: str | Path | None, broker: str | None, *, connecting: bool) -> list[Voice]:
+    """The weaker first."""
+    found = _find(file)
+    voices = [] if found is None else [read_file(found)]
+    voices.append(read_environment())
+    if broker is not None:
+        voices.append(_command_line(broker))
+    if not connecting:
+        voices = [voice.without_brokers() for voice in voices]
+    if found is not None:
+        voices[0] = fill(voices[0], os.environ)
+    return voices
+
+
+def _find(file: str | Path | None) -> Path | None:
+    named = os.environ.get(FILE_VARIABLE) if file is None else file
+    if named is None:
+        return Path("leveler.yaml") if Path("leveler.yaml").is_file() else None
+    if not Path(named).exists():
+        by = f" ({FILE_VARIABLE} names it)" if file is None else ""
+        raise ConfigError(f"{named or repr(named)}: there is no such file{by}")
+    return Path(named)
+
+
+def _command_line(broker: str) -> Voice:
+    values = {"broker": broker}
+    places = {(): Place(0, "command line", "command line"), ("broker",): Place(0, "--broker", "--broker")}
+    return Voice(values=values, places=places, written=values, spelling=lambda path: f"--{path[-1]}")
+
+
+def _effective(code: Settings, voices: Sequence[Voice], *, connecting: bool) -> tuple[Settings, list[Said]]:
+    said: list[Said] = []
+    problems: list[Problem] = []
+    for voice in voices:  # each by itself: a mistake is one even where a stronger voice drowns it
+        one, wrong = check(voice)
+        problems += sorted(wrong)
+        said += [one] if one is not None else []
+    _refuse(problems)
+    settings, problems = combine(code, said)
+    _refuse([*problems, *mismatches(settings, said, connecting=connecting)])
+    return settings, said
+
+
+def _refuse(problems: Sequence[Problem]) -> None:
+    if problems:
+        raise ConfigError("\n".join(problem.text for problem in problems))

@@ -1,0 +1,198 @@
+"""The words of leveler.yaml and LEVELER_*: which keys there are, and what each of them takes.
+
+A key that was not given, or was given as null, says nothing: what is weaker holds. Keys are the names of the fields in
+`leveler.settings` without their units.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from leveler import units
+from leveler.config.voice import Path
+from leveler.errors import ConfigError, InvalidMessage
+from leveler.message import check_queue_name
+
+#: Types of our own errors: "… is 5: expected …", "…: what is wrong".
+EXPECTED: Final = "leveler_expected"
+REFUSED: Final = "leveler_refused"
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+
+def is_name(name: str) -> bool:
+    """Whether a broker or a downstream may be called so: a variable's name must be able to spell it."""
+    return len(name) <= 58 and _NAME.fullmatch(name) is not None
+
+
+def _wrong(kind: Literal["leveler_expected", "leveler_refused"], text: str) -> PydanticCustomError:
+    return PydanticCustomError(kind, "{text}", {"text": text})
+
+
+def _in_units(read: Callable[[object], float], expected: str, value: object) -> float:
+    try:
+        return read(value)
+    except ConfigError:
+        raise _wrong(EXPECTED, expected) from None
+
+
+def _refuse(text: str, value: object) -> None:
+    if value is not None:
+        raise _wrong(REFUSED, text)
+
+
+def _name(name: str) -> str:
+    if not is_name(name):
+        raise _wrong(REFUSED, "expected a name of lower-case letters, digits and single hyphens, such as 'my-api'")
+    return name
+
+
+def _queue_name(name: str) -> str:
+    try:
+        return check_queue_name(name)
+    except InvalidMessage as error:
+        raise _wrong(REFUSED, str(error).removeprefix(f"queue name {name!r}: ")) from None
+
+
+def _url(url: str) -> str:
+    if "://" not in url:
+        raise _wrong(EXPECTED, "a URL, for example 'sqlite:///orders.db' or 'memory://'")
+    return url
+
+
+def _fixed(value: object) -> object:
+    if isinstance(value, Mapping):
+        raise _wrong(REFUSED, "adaptive concurrency is not available yet: give one number, for example 8")
+    return value
+
+
+def _process_only(scope: object) -> object:
+    if scope == "fleet":
+        raise _wrong(REFUSED, "scope 'fleet' is not available yet: use scope: process (each process has its own rate)")
+    return scope
+
+
+def _memory(value: object) -> None:
+    if value is not None:
+        _in_units(units.size_bytes, units.SIZE, value)
+        raise _wrong(REFUSED, "a limit by memory is not available yet: remove it")
+
+
+def _section(value: object) -> object:
+    """A section that is there and empty says nothing."""
+    return {} if value is None else value
+
+
+Duration = Annotated[float, BeforeValidator(partial(_in_units, units.seconds, units.DURATION))]
+Span = Annotated[Duration, Field(gt=0)]
+Rate = Annotated[float, BeforeValidator(partial(_in_units, units.per_second, units.RATE)), Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+Url = Annotated[str, AfterValidator(_url)]
+Name = Annotated[str, AfterValidator(_name)]
+QueueName = Annotated[str, AfterValidator(_queue_name)]
+Concurrency = Annotated[Count, BeforeValidator(_fixed)]
+
+
+class Words(BaseModel):
+    """One section."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class BrokerWords(Words):
+    """Under ``brokers.<name>``: what is not listed here is an option of the adapter, which knows its own."""
+
+    model_config = ConfigDict(extra="allow")
+
+    url: Url | None = None
+    deadline: Span | None = None
+
+
+class RateWords(Words):
+    """``50/s`` is short for ``{limit: 50/s}``."""
+
+    limit: Rate
+    scope: Annotated[Literal["process"], BeforeValidator(_process_only)] = "process"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        return value if isinstance(value, Mapping) else {"limit": value}
+
+
+class DownstreamWords(Words):
+    """Under ``downstreams.<name>``."""
+
+    concurrency: Concurrency | None = None
+    rate: RateWords | None = None
+
+
+class ConsumerWords(DownstreamWords):
+    """Under ``consumers.<queue>``."""
+
+    downstream: str | None = None
+    memory: Annotated[Any, BeforeValidator(_memory)] = None
+
+
+class RetryWords(Words):
+    """Under ``queues.<name>.retry``."""
+
+    max_attempts: Count | None = None
+    backoff: Literal["exponential", "linear", "constant"] | None = None
+    initial: Span | None = None
+    factor: Annotated[float, Field(ge=1, allow_inf_nan=False)] | None = None
+    cap: Span | None = None
+    jitter: Literal["full", "none"] | None = None
+    floor: Span | None = None
+    max_age: Span | None = None
+
+
+class QueueWords(Words):
+    """Under ``queues.<name>``."""
+
+    broker: str | None = None
+    lease: Span | None = None
+    timeout: Span | None = None
+    retry: RetryWords | None = None
+    max_deliveries: Count | None = None
+    ordered: bool | None = None
+    dedup: Duration | None = None
+    max_depth: Count | None = None
+    declare: Literal["create", "verify", "skip"] | None = None
+    read_from: Annotated[
+        Any, BeforeValidator(partial(_refuse, "reserved for live migration, which is not available yet: remove it"))
+    ] = None
+
+
+class Given(Words):
+    """All of it."""
+
+    broker: Url | None = None
+    brokers: Annotated[dict[Name, BrokerWords | None], BeforeValidator(_section)] = Field(default_factory=dict)
+    downstreams: Annotated[dict[Name, DownstreamWords | None], BeforeValidator(_section)] = Field(default_factory=dict)
+    queues: Annotated[dict[QueueName, QueueWords | None], BeforeValidator(_section)] = Field(default_factory=dict)
+    consumers: Annotated[dict[QueueName, ConsumerWords | None], BeforeValidator(_section)] = Field(default_factory=dict)
+    send_timeout: Span | None = None
+    drain_timeout: Duration | None = None
+
+
+#: Sections whose keys are names that users choose.
+NAMED: Final[Mapping[str, type[Words]]] = {
+    "brokers": BrokerWords,
+    "downstreams": DownstreamWords,
+    "queues": QueueWords,
+    "consumers": ConsumerWords,
+}
+_INNER: Final[Mapping[str, type[Words]]] = {"retry": RetryWords, "rate": RateWords}
+
+
+def known_keys(section: Path) -> list[str]:
+    """The keys that the section at this path takes."""
+    model = Given if not section else NAMED[section[0]] if len(section) == 2 else _INNER[section[-1]]
+    return list(model.model_fields)
