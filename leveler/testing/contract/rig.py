@@ -183,7 +183,8 @@ class Rig:
         while left > 0:
             came = await self._receive_or_pause(receiver, 1, left)
             left = end - self.clock.monotonic()
-            assert not came, f"{came[0]} came {left:.3g} s too early, or should never come"
+            # What comes after that on a busy machine may be right.
+            assert not came or left < 0, f"{came[0]} came {left:.3g} s too early, or should never come"
 
     async def hidden(self, for_seconds: float = 0.5, *, dead: bool = False) -> None:
         """Nobody else gets anything `for_seconds`; whoever asked leaves again."""

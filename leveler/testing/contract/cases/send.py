@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_right
 
 from msgspec.structs import replace
 
@@ -153,10 +152,16 @@ def fitting(t: Rig, most: int) -> Message:
     measure, plain = t.sender().size, t.message()
 
     def made(body: int, pad: int) -> Message:
+        assert pad >= 0, f"no body of about {body} bytes makes a message of {most}"
         return replace(plain, body=b'"' + b"x" * body + b'"', headers={"x-pad": "p" * pad})
 
-    body = bisect_right(range(most), most, key=lambda count: measure(made(count, 0))) - 1
-    pad = bisect_right(range(64), most, key=lambda count: measure(made(body, count))) - 1
+    empty, more = measure(made(0, 0)), measure(made(3000, 0))
+    assert more > empty, "3000 more bytes of body do not make a message larger"
+    # Few measurements: these messages are large, and cases may run side by side. 3000 is whole groups of base64.
+    body = int((most - empty) * 3000 / (more - empty)) - 64
+    pad = most - measure(made(body, 0))
+    while measure(made(body, pad)) > most:
+        pad -= 1
     return made(body, pad)
 
 
