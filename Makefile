@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: setup demo test lint types unit wheel faults clean
+.PHONY: setup demo test lint types unit wheel faults bench clean
 
 ## A complete development environment in .venv
 setup: $(VENV)/.development
@@ -51,6 +51,10 @@ wheel: $(VENV)/.development
 faults: $(VENV)/.development
 	$(BIN)/python -m tests.faults sqlite --messages 100000 --faults 100 --killers 10 --seed 1 --seed 2 --seed 3 \
 		--json build/faults.json
+
+## How near to the raw limits, all suites or ONLY=sqlite; minutes, and on a quiet machine
+bench: $(VENV)/.product
+	$(BIN)/python -m tests.benchmarks $(ONLY)
 
 clean:
 	rm -rf $(VENV) .tox build dist .mypy_cache .ruff_cache .pytest_cache

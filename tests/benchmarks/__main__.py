@@ -1,0 +1,57 @@
+"""``make bench``: see the package.
+
+make bench              all suites
+make bench ONLY=sqlite  one of them
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+
+from tests.benchmarks.figures import figures, table
+from tests.benchmarks.rounds import Plan, take
+from tests.benchmarks.suites import SUITES
+
+_RESULTS = Path("build/benchmarks.json")
+
+
+def main() -> int:
+    words = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    words.add_argument("only", nargs="*", metavar="SUITE", help=f"of {', '.join(SUITES)}; all by default")
+    words.add_argument("--rounds", type=int, default=5)
+    words.add_argument("--messages", type=int, help="of every measure, instead of its own number")
+    words.add_argument("--uvloop", action="store_true", help="instead of the loop of asyncio, in all rows")
+    words.add_argument("--measure", action="append", help="only these; may be repeated")
+    words.add_argument("--json", type=Path, default=_RESULTS, help="where the figures go (%(default)s)")
+    given = words.parse_args()
+    if unknown := set(given.only) - set(SUITES):
+        words.error(f"no suite is called {', '.join(sorted(unknown))}: choose from {', '.join(SUITES)}")
+    if given.uvloop and importlib.util.find_spec("uvloop") is None:
+        words.error("uvloop is not installed: pip install uvloop")
+    suites = {name: suite.only(given.measure) for name, suite in SUITES.items() if name in (given.only or SUITES)}
+    began = time.monotonic()
+
+    def progress(text: str) -> None:
+        print(f"{time.monotonic() - began:5.0f} s  {text}", file=sys.stderr, flush=True)
+
+    plan = Plan(given.rounds, given.messages, given.uvloop, folder=given.json.parent)
+    try:
+        lines = figures(take(suites, plan, progress), suites)
+    except subprocess.CalledProcessError as error:
+        print(f"a measurement failed: {error}", file=sys.stderr)
+        return 1
+    given.json.parent.mkdir(parents=True, exist_ok=True)
+    given.json.write_bytes(msgspec.json.format(msgspec.json.encode(lines)) + b"\n")
+    print(table(lines))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

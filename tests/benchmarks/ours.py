@@ -1,0 +1,55 @@
+"""leveler as its users have it: the defaults, with retries and lease renewal on, at least once."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from leveler_memory import MemoryAdapter, MemoryOptions
+
+from leveler import Leveler
+from leveler.adapter import Adapter
+from leveler.clock import SystemClock
+from tests.benchmarks.orders import Order
+from tests.benchmarks.row import Handle, Row
+
+_QUEUE: Final = "orders"
+
+
+class Ours:
+    """
+    Args:
+        broker: what a user would write, or an adapter that keeps its queues from one `open` to the next.
+    """
+
+    def __init__(self, broker: str | Adapter) -> None:
+        self._broker = broker
+
+    @asynccontextmanager
+    async def open(self, handle: Handle | None = None) -> AsyncIterator[Sending]:
+        app = Leveler(self._broker)
+        if handle is not None:
+            app.consumer(_QUEUE)(handle)
+        async with app.working() if handle is not None else app:
+            yield Sending(app)
+
+
+class Sending:
+    def __init__(self, app: Leveler) -> None:
+        self._app = app
+
+    async def send(self, order: Order) -> None:
+        await self._app.send(_QUEUE, order)
+
+    async def send_many(self, orders: Sequence[Order]) -> None:
+        await self._app.send_many(_QUEUE, orders)
+
+
+def on_memory(folder: Path) -> Row:
+    return Ours(MemoryAdapter("memory://", MemoryOptions(), clock=SystemClock(), deadline_seconds=10.0))
+
+
+def on_sqlite(folder: Path) -> Row:
+    return Ours(f"sqlite:///{folder}/orders.db")

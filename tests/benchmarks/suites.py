@@ -1,0 +1,71 @@
+"""Suites: which rows are measured, against which reference, and how. A broker joins the benchmarks here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from tests.benchmarks import ours
+from tests.benchmarks.bare_memory import BareMemory
+from tests.benchmarks.bare_sqlite import BareSQLite
+from tests.benchmarks.row import MakeRow
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One measure, taken of every row in turn."""
+
+    #: One of `tests.benchmarks.measures.MEASURES`.
+    measure: str
+    #: As many as the reference handles in about a second.
+    messages: int
+    #: Rounds, at most: what takes long and varies little needs few.
+    rounds: int = 1000
+    #: It compares the row with itself, so there is nothing to be learnt from the reference.
+    by_itself: bool = False
+
+
+@dataclass(frozen=True)
+class Suite:
+    """One broker, or the lack of one."""
+
+    #: The raw limit comes first: it is the reference.
+    rows: Mapping[str, MakeRow]
+    turns: Sequence[Turn]
+
+    @property
+    def reference(self) -> str:
+        return next(iter(self.rows))
+
+    def only(self, measures: Collection[str] | None) -> Suite:
+        """With these measures and no others; None = all."""
+        return replace(self, turns=[turn for turn in self.turns if measures is None or turn.measure in measures])
+
+
+SUITES: Final[Mapping[str, Suite]] = {
+    "memory": Suite(
+        rows={"bare": BareMemory, "leveler": ours.on_memory},
+        turns=[
+            Turn("publish_one", 100_000),
+            Turn("publish_batch", 100_000),
+            Turn("publish_concurrent", 50_000),
+            Turn("consume", 100_000),
+            Turn("roundtrip", 100_000),
+            Turn("roundtrip_one", 50_000),
+            Turn("latency", 1_500),
+        ],
+    ),
+    "sqlite": Suite(
+        rows={"bare": BareSQLite, "leveler": ours.on_sqlite},
+        turns=[
+            Turn("publish_one", 1_500),
+            Turn("publish_batch", 30_000),
+            Turn("publish_concurrent", 20_000),
+            Turn("consume", 20_000),
+            Turn("roundtrip", 20_000),
+            Turn("latency_between", 1_500),
+            Turn("rss_backlog", 200_000, rounds=2, by_itself=True),
+        ],
+    ),
+}
