@@ -141,13 +141,16 @@ class DeadLetter(NamedTuple):
 
 def redact(url: str) -> str:
     """`url` without its secrets, for logs, errors and ``repr``. Works on connection strings and URL lists too."""
-    return _SECRET_VALUE.sub(r"\1***", _USERINFO.sub("//***@", url))
+    each = _NEXT_URL.split(url)
+    return "".join(_SECRET_VALUE.sub(r"\1***", _USERINFO.sub("//***@", one)) for one in each)
 
 
-# To the last "@": an unescaped "@" or "/" inside a password must not let a part of it through.
-_USERINFO = re.compile(r"//[^\s,]*@")
+_NEXT_URL = re.compile(r"(?i)(?<=[,;\s])(?=[a-z][a-z0-9+.-]*://)")
+# To the last "@" of its URL: whatever stands unescaped in a password, no part of it may get through.
+_USERINFO = re.compile(r"(?s)//.*@")
+# To the next key, not to the next separator: a password may hold that, too.
 _SECRET_VALUE = re.compile(
-    r"(?i)((?:key|password|passwd|pwd|secret|token|sig|signature|credential)[^=&;\s,]*=)[^&;\s,]+"
+    r"(?is)((?:key|password|passwd|pwd|secret|token|sig|signature|credential)[^=&;\s,]*=).+?(?=&|;\s*\w+\s*=|$)"
 )
 
 
