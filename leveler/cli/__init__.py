@@ -4,6 +4,9 @@ needs it, so that ``leveler --help`` answers at once.
 
 from __future__ import annotations
 
+import io
+import sys
+
 import typer
 
 from leveler.cli import adapters, contract, demo, depth, doctor, peek, run, send, settings
@@ -14,6 +17,9 @@ from leveler.cli.dead import purge, replay, show
 
 def main() -> None:
     """The entry point ``leveler``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal of few characters is no reason to fail
     make()()
 
 

@@ -6,7 +6,8 @@ import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,8 +31,8 @@ def contract(
 ) -> None:
     """Try every sentence of the adapter contract on the broker at URL.
 
-    It prints what the adapter says of itself, then a table by topic: what passed, what failed, and what was not tried
-    because the adapter does not claim it.
+    It prints what the adapter says of its queues, then a table by topic: what passed, what failed, and what was not
+    tried because the adapter does not claim it.
     """
     from leveler.testing.contract import UrlTarget
 
@@ -59,14 +60,31 @@ async def _contract(target: UrlTarget, only: str, jobs: int) -> tuple[Capabiliti
 
 
 async def _capabilities(target: UrlTarget) -> Capabilities:
-    """Of a queue that is made for it, and dropped."""
+    """Of a plain queue; and whether one that asks for order, or for no duplicates, gets them."""
+    ordered = await _claimed(target, ordered=True)
+    deduplicated = await _claimed(target, dedup_seconds=60.0)
+    plain = await _claimed(target)
+    assert plain is not None
+    return replace(
+        plain,
+        ordering=(ordered or plain).ordering,
+        dedup_seconds=(deduplicated or plain).dedup_seconds,
+    )
+
+
+async def _claimed(target: UrlTarget, **spec: Any) -> Capabilities | None:
+    """Of a queue that is made for it, and dropped; None where the broker has no such queues."""
     from leveler.testing.contract import Rig
 
     rig = Rig(target)
     try:
         await rig.connect()
-        await rig.declare()
+        await rig.declare(**spec)
         return rig.can
+    except ConfigError:
+        if not spec:
+            raise
+        return None
     finally:
         await rig.stop()
 
