@@ -279,7 +279,7 @@ class Leveler:
                 loop.add_signal_handler(number, on_signal)
             try:
                 await runtime.consume(only, self._state)
-                await stop.wait()
+                await runtime.until(stop)
                 left = await runtime.drain(runtime.settings.drain_timeout_seconds)
             finally:
                 for number in (signal.SIGTERM, signal.SIGINT):

@@ -6,10 +6,10 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from leveler.errors import NotStarted
+from leveler.errors import LevelerError, NotStarted
 from leveler.message import Message
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Blocking:
         self._life: _Life | None = None
 
     def __enter__(self) -> Self:
-        self._life = _start(self._app)
+        self._life = _Life(self._app)
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -49,7 +49,6 @@ class Blocking:
         """Disconnect and end the thread. Sending afterwards raises `NotStarted`."""
         life, self._life = self._life, None
         if life is not None and life.process == os.getpid():
-            life.call(lambda: self._app.__aexit__(None, None, None))
             life.end()
 
     def _call(self, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
@@ -64,37 +63,54 @@ class Blocking:
             with parents.after_fork:  # a lock that only children ever take: no thread of the parent can hold it
                 if self._life is parents:
                     self._app._forget()
-                    self._life = _start(self._app)
-        assert self._life is not None
+                    self._life = _Life(self._app)
+        if self._life is None:
+            raise NotStarted("it was closed while another thread was sending")
         return self._life
 
 
-@dataclass(frozen=True)
 class _Life:
-    """A loop on its thread, in one process."""
+    """An app that is started in a loop on a thread of its own, in one process."""
 
-    loop: asyncio.AbstractEventLoop
-    thread: threading.Thread
-    process: int
-    after_fork: threading.Lock
+    def __init__(self, app: Leveler) -> None:
+        self.process = os.getpid()
+        self.after_fork = threading.Lock()
+        self._app = app
+        self._started: Future[asyncio.AbstractEventLoop] = Future()
+        self._ended: Future[Any] = Future()
+        self._stop = asyncio.Event()
+        self._thread = threading.Thread(target=self._run, name="leveler-blocking", daemon=True)
+        self._thread.start()
+        self._loop = self._started.result()
 
     def call(self, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
-        return asyncio.run_coroutine_threadsafe(make(), self.loop).result()
+        """What `make` gives, made and awaited there."""
+        if threading.current_thread() is self._thread:
+            raise LevelerError("out.send() would wait here for its own thread: use 'await app.send()'")
+        work = make()
+        try:
+            answer = asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError as error:  # the loop is closed
+            work.close()
+            raise NotStarted("it was closed by another thread: nothing was sent") from error
+        wait([answer, self._ended], return_when=FIRST_COMPLETED)
+        if not answer.done() or answer.cancelled():
+            raise NotStarted("it was closed by another thread before the broker had answered: it may be queued or not")
+        return answer.result()
 
     def end(self) -> None:
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self.thread.join()
-        self.loop.close()
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._ended.result()
 
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._live())
+        except BaseException as error:
+            (self._ended if self._started.done() else self._started).set_exception(error)
+        else:
+            self._ended.set_result(None)
 
-def _start(app: Leveler) -> _Life:
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="leveler-blocking", daemon=True)
-    life = _Life(loop, thread, os.getpid(), threading.Lock())
-    thread.start()
-    try:
-        life.call(app.__aenter__)
-    except BaseException:
-        life.end()
-        raise
-    return life
+    async def _live(self) -> None:
+        async with self._app:
+            self._started.set_result(asyncio.get_running_loop())
+            await self._stop.wait()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Final
 
-from leveler.adapter import Abandon, Adapter, Delivery, QueueSpec, Receiver
+from leveler.adapter import Abandon, Adapter, Capabilities, Delivery, QueueSpec
 from leveler.clock import Clock
 from leveler.consumer.limits import Rate
+from leveler.errors import BatchError
+from leveler.events import log
 from leveler.message import Message
 
 #: Dead letters that one pass holds at most; those that it does not want stay leased until it ends, so that it does
 #: not meet them again.
 _CAPACITY: Final = 10_000
+#: How many to ask for at once.
+_BATCH: Final = 100
 #: A dead letter is there or it is not: a pass ends when none has come for so long.
 _PATIENCE_SECONDS: Final = 1.0
 
@@ -36,12 +41,14 @@ class DeadLetters:
     Args:
         adapter: where the queue is.
         spec: the queue.
+        can: what its broker can do.
         clock: time.
     """
 
-    def __init__(self, adapter: Adapter, spec: QueueSpec, clock: Clock) -> None:
+    def __init__(self, adapter: Adapter, spec: QueueSpec, can: Capabilities, clock: Clock) -> None:
         self._adapter = adapter
         self._spec = spec
+        self._can = can
         self._clock = clock
 
     async def browse(self, limit: int = 100) -> Sequence[Message]:
@@ -57,8 +64,8 @@ class DeadLetters:
     ) -> Replayed:
         """Send dead letters back to their queue, to be tried from the start.
 
-        Each copy is accepted before its dead letter is removed: a fault in between leaves both, never neither.
-        One that dies again meanwhile is left, so that this ends.
+        Each copy is accepted before its dead letter is removed: a fault in between leaves both, never neither. What
+        dies again meanwhile is left.
 
         Args:
             wanted: which; all of them by default.
@@ -66,87 +73,108 @@ class DeadLetters:
             per_second: replay no faster, so that what broke the downstream once does not break it again.
         """
         sender, done = self._adapter.sender(self._spec), Replayed()
-        lives: set[tuple[str, int]] = set()
-        rate = Rate(per_second) if per_second else None
-        async with _Pass(self._adapter, self._spec, self._clock) as one_pass:
-            async for delivery in one_pass.deliveries():
-                again = (delivery.message.id, delivery.message.replays) in lives  # it died again while we are here
-                if again or (limit is not None and len(done.replayed) >= limit) or not wanted(delivery.message):
+        rate = Rate(per_second) if per_second is not None else None
+        async with self._pass(slow=rate is not None) as one_pass, aclosing(one_pass.deliveries()) as deliveries:
+            while limit is None or len(done.replayed) < limit:
+                if (delivery := await anext(deliveries, None)) is None:
+                    break
+                if not wanted(delivery.message):
                     done.left += 1
-                    one_pass.leave(delivery)
                     continue
                 if rate is not None:
-                    await self._wait(rate)
+                    await one_pass.sleep(rate.wait(self._clock.monotonic()))
+                    rate.start(self._clock.monotonic(), 1)
                 await sender.send([delivery.message.replayed(self._clock.now())])
-                lives.add((delivery.message.id, delivery.message.replays + 1))
-                await one_pass.complete(delivery)
                 done.replayed.append(delivery.message.id)
+                await one_pass.complete(delivery)
         return done
 
     async def remove(self, wanted: Wanted) -> int:
         """Remove those that are `wanted`, for good; how many."""
         removed = 0
-        async with _Pass(self._adapter, self._spec, self._clock) as one_pass:
-            async for delivery in one_pass.deliveries():
+        async with self._pass() as one_pass, aclosing(one_pass.deliveries()) as deliveries:
+            async for delivery in deliveries:
                 if wanted(delivery.message):
                     await one_pass.complete(delivery)
                     removed += 1
-                else:
-                    one_pass.leave(delivery)
         return removed
 
-    async def _wait(self, rate: Rate) -> None:
-        now = self._clock.monotonic()
-        if (wait := rate.wait(now)) > 0:
-            await self._clock.sleep(wait)
-        rate.start(self._clock.monotonic(), 1)
+    def _pass(self, *, slow: bool = False) -> _Pass:
+        return _Pass(self._adapter, self._spec, self._can, self._clock, batch=1 if slow else _BATCH)
 
 
 class _Pass:
-    """One pass through the dead letters: each is met once, and what is left goes back at the end."""
+    """One pass through the dead letters: each is met once, and what is not completed goes back at the end."""
 
-    def __init__(self, adapter: Adapter, spec: QueueSpec, clock: Clock) -> None:
-        self._receiver: Receiver = adapter.receiver(spec, capacity=_CAPACITY, dead=True)
+    def __init__(self, adapter: Adapter, spec: QueueSpec, can: Capabilities, clock: Clock, *, batch: int) -> None:
+        self._receiver = adapter.receiver(spec, capacity=_CAPACITY, dead=True)
         self._lease_seconds = spec.lease_seconds
+        self._can = can
         self._clock = clock
-        self._left: list[Delivery] = []
-        self._waiting: list[Delivery] = []
+        self._batch = batch
+        self._held: dict[Delivery, None] = {}
 
     async def __aenter__(self) -> _Pass:
-        await self._receiver.hold(_CAPACITY)
+        try:
+            await self._receiver.hold(_CAPACITY)
+        except BaseException:
+            await self._receiver.close()
+            raise
         return self
 
     async def __aexit__(self, *exc: object) -> None:
         try:
-            if unsettled := self._left + self._waiting:
-                await self._receiver.abandon([Abandon(delivery, 0.0, counted=False) for delivery in unsettled])
+            for part in self._parts(list(self._held)):
+                await _tolerant(self._receiver.abandon([Abandon(delivery, 0.0, counted=False) for delivery in part]))
         finally:
             await self._receiver.close()
 
-    async def deliveries(self) -> AsyncIterator[Delivery]:
+    async def deliveries(self) -> AsyncGenerator[Delivery, None]:
+        """Each dead letter once, by its id: one that comes again, because its lease has ended or because it has died
+        again, is held and not shown."""
         met: set[str] = set()
-        while len(self._left) < _CAPACITY:
-            self._waiting = list(await self._receiver.receive(100, _PATIENCE_SECONDS))
-            if not self._waiting:
+        again = 0
+        while len(self._held) < _CAPACITY and again <= 2 * len(met) + _BATCH:
+            received = await self._receiver.receive(self._batch, _PATIENCE_SECONDS)
+            if not received:
                 return
-            while self._waiting:
+            self._held.update(dict.fromkeys(received))
+            for delivery in received:
                 await self._renew()
-                delivery = self._waiting.pop(0)
-                if delivery.message.dedup_key in met:  # its lease ended, and it came again: the round is complete
-                    self._left.append(delivery)
-                    return
-                met.add(delivery.message.dedup_key)
-                yield delivery
-
-    def leave(self, delivery: Delivery) -> None:
-        self._left.append(delivery)
+                if delivery.message.id in met:
+                    again += 1
+                elif delivery in self._held:
+                    met.add(delivery.message.id)
+                    yield delivery
 
     async def complete(self, delivery: Delivery) -> None:
         await self._receiver.complete([delivery])
+        del self._held[delivery]
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, and lose nothing of what is held."""
+        until = self._clock.monotonic() + seconds
+        while (left := until - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(left, self._lease_seconds / 4))
+            await self._renew()
 
     async def _renew(self) -> None:
-        """A slow replay must not lose what it holds."""
-        due = self._clock.monotonic() + self._lease_seconds / 2
-        aging = [delivery for delivery in self._left + self._waiting if delivery.leased_until < due]
-        if aging:
-            await self._receiver.extend(aging)
+        """Keep what would soon be lost. What is lost already, somebody else may have: it is no longer ours."""
+        now = self._clock.monotonic()
+        self._held = {delivery: None for delivery in self._held if delivery.leased_until > now}
+        due = [delivery for delivery in self._held if delivery.leased_until < now + self._lease_seconds / 2]
+        if self._can.extend:
+            for part in self._parts(due):
+                await _tolerant(self._receiver.extend(part))
+
+    def _parts(self, deliveries: list[Delivery]) -> list[list[Delivery]]:
+        size = self._can.max_batch
+        return [deliveries[start : start + size] for start in range(0, len(deliveries), size)]
+
+
+async def _tolerant(verb: Awaitable[None]) -> None:
+    """One whose lease is over does not end the pass: it is among the dead letters still."""
+    try:
+        await verb
+    except BatchError as error:
+        log.info("some dead letters were not held any more: %s", error)

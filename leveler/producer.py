@@ -5,18 +5,29 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, TypedDict
 
 from leveler.adapter import Capabilities, Sender
 from leveler.clock import Clock
 from leveler.codec import encode
-from leveler.errors import BatchError, BrokerError, InvalidMessage, LevelerError, MessageError, MessageTooLarge
+from leveler.errors import (
+    BatchError,
+    BrokerError,
+    BrokerUnavailable,
+    InvalidMessage,
+    LevelerError,
+    MessageError,
+    MessageTooLarge,
+    SendUnknown,
+)
 from leveler.events import MessageSent, Observers
 from leveler.message import DEFAULT_PRIORITY, MAX_PRIORITY, Message, check_headers, check_token
 from leveler.outcome import seconds
+from leveler.patience import Unanswered, answer
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
+_MAX_TEXT: Final = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,10 +75,19 @@ class Producer:
         clock: time.
         observers: told of what was accepted.
         source: who we are, a URI reference.
+        timeout_seconds: `send` takes no longer, whatever the broker does.
     """
 
     def __init__(
-        self, queue: str, sender: Sender, can: Capabilities, clock: Clock, observers: Observers, source: str
+        self,
+        queue: str,
+        sender: Sender,
+        can: Capabilities,
+        clock: Clock,
+        observers: Observers,
+        *,
+        source: str,
+        timeout_seconds: float,
     ) -> None:
         self._queue = queue
         self._sender = sender
@@ -75,6 +95,7 @@ class Producer:
         self._clock = clock
         self._observers = observers
         self._source = source
+        self._timeout_seconds = timeout_seconds
 
     def message(self, value: Any, options: SendOptions) -> Message:
         """The message that `send` would send for `value`, checked.
@@ -86,13 +107,13 @@ class Producer:
         """
         now = self._clock.now()
         encoded = encode(value)
-        not_before = None if options.delay is None else now + timedelta(seconds=seconds(options.delay))
+        not_before = None if options.delay is None else _after(now, "delay", options.delay)
         if not 0 <= options.priority <= MAX_PRIORITY:
             raise InvalidMessage(f"priority is {options.priority}: expected 0 to {MAX_PRIORITY}, higher first")
         message = Message(
             id=uuid.uuid4().hex if options.id is None else check_token("message id", options.id),
             body=encoded.body,
-            type=encoded.type if options.type is None else options.type,
+            type=encoded.type if options.type is None else _printable("type", options.type),
             source=self._source,
             time=now,
             content_type=encoded.content_type,
@@ -101,8 +122,8 @@ class Producer:
             priority=options.priority,
             not_before=not_before,
             ready_at=not_before,
-            expires_at=None if options.expires_in is None else now + timedelta(seconds=seconds(options.expires_in)),
-            traceparent=options.traceparent,
+            expires_at=None if options.expires_in is None else _after(now, "expires_in", options.expires_in),
+            traceparent=None if options.traceparent is None else check_token("traceparent", options.traceparent),
         )
         self._check_size(message)
         return message
@@ -116,20 +137,38 @@ class Producer:
             BatchError: of several messages, some were not accepted; the others were.
         """
         failed: dict[int, LevelerError] = {}
+        give_up_at = self._clock.monotonic() + self._timeout_seconds
         for start in range(0, len(messages), self._can.max_batch):
             batch = messages[start : start + self._can.max_batch]
-            try:
-                await self._sender.send(batch)
-            except BatchError as error:
-                failed.update({start + index: cause for index, cause in error.failed.items()})
-            except (BrokerError, MessageError) as error:
-                failed.update({start + index: error for index in range(len(batch))})
+            for index, error in (await self._accepted(batch, give_up_at)).items():
+                failed[start + index] = error
         if self._observers:
             for index, message in enumerate(messages):
                 if index not in failed:
                     self._observers.tell(MessageSent(self._queue, message))
         if failed:
             raise failed[0] if len(messages) == 1 else BatchError(failed)
+
+    async def _accepted(self, batch: Sequence[Message], give_up_at: float) -> Mapping[int, LevelerError]:
+        """Hand `batch` to the broker; the error of each one that it did not accept, as far as we know."""
+        left = give_up_at - self._clock.monotonic()
+        if left <= 0:
+            late = BrokerUnavailable(f"send_timeout ({self._timeout_seconds:g} s) was over before this was sent")
+            return dict.fromkeys(range(len(batch)), late)
+        try:
+            await answer(self._sender.send(batch), self._clock, left)
+        except BatchError as error:
+            return error.failed
+        except Unanswered as error:
+            unknown = SendUnknown(f"{error} (send_timeout is {self._timeout_seconds:g} s): send again with the same id")
+            return dict.fromkeys(range(len(batch)), unknown)
+        except (BrokerError, MessageError) as error:
+            return dict.fromkeys(range(len(batch)), error)
+        except Exception as error:  # a bug in the adapter: what it had done by then is done
+            unknown = SendUnknown(f"the adapter failed with {type(error).__name__}: {error}")
+            unknown.__cause__ = error
+            return dict.fromkeys(range(len(batch)), unknown)
+        return {}
 
     def _check_size(self, message: Message) -> None:
         size = self._sender.size(message)
@@ -138,3 +177,17 @@ class Producer:
                 f"a message of {size} bytes, headers included, is more than queue {self._queue!r} takes "
                 f"({self._can.max_message_bytes}): send a reference to the data instead"
             )
+
+
+def _after(now: datetime, what: str, duration: float | timedelta) -> datetime:
+    try:
+        return now + timedelta(seconds=seconds(duration))
+    except (OverflowError, ValueError) as error:
+        raise InvalidMessage(f"{what} is {duration}: no calendar goes that far") from error
+
+
+def _printable(what: str, text: str) -> str:
+    """`text`, if every broker can carry it in a header of its own."""
+    if not text.isprintable() or len(text) > _MAX_TEXT:
+        raise InvalidMessage(f"{what} {text[:_MAX_TEXT]!r}: use up to {_MAX_TEXT} printable characters")
+    return text

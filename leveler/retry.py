@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from leveler.errors import ConfigError
+from leveler.events import log
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -62,29 +64,47 @@ class RetryPolicy:
             return "rejected"
         if age_seconds >= self.max_age_seconds:
             return "expired"
-        if attempt >= self.max_attempts:
-            return "exhausted"
-        if self.stop is not None and self.stop(_call_state(attempt, age_seconds, error)):
+        if attempt >= self.max_attempts or self._stops(attempt, age_seconds, error):
             return "exhausted"
         return None
 
     def delay_seconds(self, attempt: int, age_seconds: float, error: BaseException | None, rng: random.Random) -> float:
         """How long to wait after attempt number `attempt` failed."""
-        if self.wait is not None:
-            full = float(self.wait(_call_state(attempt, age_seconds, error)))
-        else:
-            full = min(self.cap_seconds, self._full_wait(attempt))
+        wait = self._strategy_wait(attempt, age_seconds, error)
+        if wait is None:
+            wait = min(self.cap_seconds, self._full_wait(attempt))
             if self.jitter == "full":
-                full = rng.uniform(self.floor_seconds, max(full, self.floor_seconds))
-        return min(max(full, self.floor_seconds), self.cap_seconds)
+                wait = rng.uniform(self.floor_seconds, max(wait, self.floor_seconds))
+        return min(max(wait, self.floor_seconds), self.cap_seconds)
+
+    def _stops(self, attempt: int, age_seconds: float, error: BaseException | None) -> bool:
+        if self.stop is None:
+            return False
+        try:
+            return bool(self.stop(_call_state(attempt, age_seconds, error)))
+        except Exception:  # it is the user's, and must not keep a message from being settled
+            log.exception("retry.stop failed: only max_attempts and max_age decide")
+            return False
+
+    def _strategy_wait(self, attempt: int, age_seconds: float, error: BaseException | None) -> float | None:
+        if self.wait is None:
+            return None
+        try:
+            wait = float(self.wait(_call_state(attempt, age_seconds, error)))
+        except Exception:
+            log.exception("retry.wait failed: the backoff decides instead")
+            return None
+        return None if math.isnan(wait) else wait
 
     def _full_wait(self, attempt: int) -> float:
         if self.backoff == "constant":
             return self.initial_seconds
         if self.backoff == "linear":
             return self.initial_seconds * attempt
-        # 2.0 ** 1024 overflows; no cap is that long.
-        return self.initial_seconds * self.factor ** min(attempt - 1, 60)
+        try:
+            return self.initial_seconds * float(self.factor) ** (attempt - 1)
+        except OverflowError:
+            return math.inf
 
 
 def _call_state(attempt: int, age_seconds: float, error: BaseException | None) -> RetryCallState:
@@ -94,7 +114,7 @@ def _call_state(attempt: int, age_seconds: float, error: BaseException | None) -
     state = RetryCallState(retry_object=Retrying(), fn=None, args=(), kwargs={})
     state.attempt_number = attempt
     state.outcome_timestamp = state.start_time + age_seconds
-    failure = error or RuntimeError("retry")
+    failure = RuntimeError("retry") if error is None else error
     state.set_exception((type(failure), failure, failure.__traceback__))
     state.outcome_timestamp = state.start_time + age_seconds
     return state

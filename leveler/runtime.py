@@ -96,7 +96,9 @@ class Runtime:
         try:
             for name, broker in self.settings.brokers.items():
                 adapter = self._adapter(broker)
-                self._adapters[name] = await self._open.enter_async_context(adapter)
+                if adapter not in self._adapters.values():  # one that the user made may go by several names
+                    await self._open.enter_async_context(adapter)
+                self._adapters[name] = adapter
         except BaseException:
             await self._open.aclose()
             raise
@@ -119,7 +121,7 @@ class Runtime:
 
     async def dead_letters(self, name: str) -> DeadLetters:
         queue = await self.queue(name)
-        return DeadLetters(queue.adapter, queue.spec, self.clock)
+        return DeadLetters(queue.adapter, queue.spec, queue.can, self.clock)
 
     async def consume(self, only: Collection[str] | None, state: Any) -> None:
         """Start the consumers of all queues that have handlers, or of `only` some.
@@ -132,17 +134,29 @@ class Runtime:
             if name not in self._handlers:
                 known = ", ".join(sorted(self._handlers)) or "none"
                 raise ConfigError(f"no consumer for queue {name!r}; there are: {known}")
-        for name in wanted:
-            self.consumers[name] = await self._consumer(name, state)
+        self.consumers = {name: await self._consumer(name, state) for name in wanted}
         self._running = [asyncio.create_task(consumer.run()) for consumer in self.consumers.values()]
 
+    async def until(self, stop: asyncio.Event) -> None:
+        """Wait for `stop`, or until a consumer has broken down: then `drain` says why."""
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((stopping, *self._running), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+
     async def drain(self, drain_seconds: float) -> int:
-        """Stop all consumers at once; how many deliveries had to be left leased."""
-        left = await asyncio.gather(*(consumer.stop(drain_seconds) for consumer in self.consumers.values()))
-        await asyncio.gather(*self._running)
-        self._running = []
-        self.consumers = {}
-        return sum(left)
+        """Stop all consumers at once; how many deliveries had to be left leased.
+
+        Raises:
+            Exception: a consumer had broken down before; the others have drained all the same.
+        """
+        stops = [consumer.stop(drain_seconds) for consumer in self.consumers.values()]
+        stopped = await asyncio.gather(*stops, return_exceptions=True)
+        ended = await asyncio.gather(*self._running, return_exceptions=True)
+        self.consumers, self._running = {}, []
+        for result in (*stopped, *ended):
+            if isinstance(result, Exception):
+                raise result
+        return sum(left for left in stopped if isinstance(left, int))
 
     def hurry(self) -> None:
         """End a drain that is under way now."""
@@ -173,7 +187,15 @@ class Runtime:
         spec = settings.spec(name)
         can = await adapter.declare(spec)
         check_lease(name, spec.lease_seconds, settings.timeout_seconds, can)
-        producer = Producer(name, adapter.sender(spec), can, self.clock, self._observers, self._source)
+        producer = Producer(
+            name,
+            adapter.sender(spec),
+            can,
+            self.clock,
+            self._observers,
+            source=self._source,
+            timeout_seconds=self.settings.send_timeout_seconds,
+        )
         return DeclaredQueue(spec, adapter, can, producer)
 
     async def _consumer(self, name: str, state: Any) -> Consumer:
