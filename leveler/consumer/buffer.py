@@ -1,6 +1,7 @@
 """Buffer: what was received and not started yet; workers take from it.
 
-In an ordered queue it holds back, in a lane of its own, whatever follows an unsettled delivery of the same key.
+In an ordered queue every delivery stands in the lane of its key from its receipt to its settlement, and only the
+first of a lane may start.
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 
-from leveler.consumer.held import Held
+from leveler.consumer.held import BUFFERED, RUNNING, Held
 
 
 class Buffer:
-    """Deliveries that may start, in order.
+    """Deliveries that may start, in order. Its length is how many a worker could take now.
 
     Args:
         ordered: hold back a key's followers until it is settled.
@@ -30,7 +32,7 @@ class Buffer:
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._ready) + sum(map(len, self._lanes.values())) if self._lanes else len(self._ready)
+        return len(self._ready)
 
     async def take(self, most: int) -> list[Held]:
         """1 to `most` deliveries that may start, as soon as there are any; none once it is closed."""
@@ -50,34 +52,42 @@ class Buffer:
             self._wake_worker()
         return taken
 
-    def put(self, held: Sequence[Held], *, first: bool = False) -> None:
-        """Let workers have `held`; before everything else if `first`."""
-        for one in held:
-            key = one.delivery.message.key
-            if self._ordered and key is not None and not first:
-                lane = self._lanes.get(key)
-                if lane is not None:
-                    lane.append(one)
-                    continue
-                self._lanes[key] = deque()
-            if first:
-                self._ready.appendleft(one)
-            else:
-                self._ready.append(one)
+    def line_up(self, arrived: Sequence[Held]) -> None:
+        """These have just arrived, whatever becomes of them: none of their keys may overtake them."""
+        if self._ordered:
+            for held in arrived:
+                if (key := held.delivery.message.key) is not None:
+                    self._lanes.setdefault(key, deque()).append(held)
+
+    def put(self, held: Sequence[Held]) -> None:
+        """Let workers have `held`, each as soon as it is the first of its lane."""
+        self._ready.extend(self._leading(held) if self._ordered else held)
+        self._wake_worker()
+
+    def put_first(self, held: Held) -> None:
+        """The same, ahead of everything else: it has waited already."""
+        self._ready.extendleft(self._leading([held]))
         self._wake_worker()
 
     def follow(self, held: Held, *, done: bool) -> list[Held]:
-        """`held` is settled: its key's next one may start. If it was not `done`, its followers must go back."""
+        """`held` has left this consumer: the next of its key may start. But if it is not `done` it will come back, and
+        those behind it, which are returned, must leave too, or they would overtake it."""
         key = held.delivery.message.key
-        lane = self._lanes.get(key) if self._ordered and key is not None else None
-        if key is None or lane is None:
+        lane = self._lanes.get(key) if self._lanes and key is not None else None
+        if key is None or lane is None or held not in lane:
             return []
-        if not done or not lane:
+        led = lane[0] is held
+        behind = list(islice(lane, lane.index(held) + 1, None))
+        lane.remove(held)
+        if not done:
+            for _ in behind:
+                lane.pop()
+        if not lane:
             del self._lanes[key]
-            return list(lane)
-        self._ready.append(lane.popleft())
-        self._wake_worker()
-        return []
+        elif led and lane[0].state == BUFFERED:
+            self._ready.append(lane[0])
+            self._wake_worker()
+        return [] if done else [one for one in behind if one.state < RUNNING]
 
     def drop(self, held: Held) -> None:
         """Its lease is lost before it was started."""
@@ -85,24 +95,12 @@ class Buffer:
             self._ready.remove(held)
 
     def empty(self) -> list[Held]:
-        """Take out everything that nobody has started, in order of receipt."""
+        """Take out everything that nobody has started, each key in its order."""
         unstarted = list(self._ready)
         self._ready.clear()
         for lane in self._lanes.values():
-            unstarted.extend(lane)
-            lane.clear()
-        for held in unstarted:
-            if (key := held.delivery.message.key) is not None and not self._lanes.get(key):
-                self._lanes.pop(key, None)
+            unstarted.extend(held for held in islice(lane, 1, None) if held.state == BUFFERED)
         return unstarted
-
-    def _wake_worker(self) -> None:
-        """Wake one; it wakes the next when it leaves something. So quick handlers cost one wake-up a batch."""
-        while self._workers and self._ready and not self._waking:
-            idle = self._workers.popleft()
-            if not idle.done():
-                idle.set_result(None)
-                self._waking = True
 
     def close(self) -> None:
         """Workers go home when it is empty."""
@@ -111,3 +109,22 @@ class Buffer:
             if not idle.done():
                 idle.set_result(None)
         self._workers.clear()
+
+    def _leading(self, held: Sequence[Held]) -> list[Held]:
+        """Those of `held` that nothing stands before; the others wait in their lanes."""
+        for one in held:
+            one.state = BUFFERED
+        return [one for one in held if self._is_first(one)]
+
+    def _is_first(self, held: Held) -> bool:
+        key = held.delivery.message.key
+        lane = self._lanes.get(key) if key is not None else None
+        return lane is None or lane[0] is held
+
+    def _wake_worker(self) -> None:
+        """Wake one; it wakes the next when it leaves something. So quick handlers cost one wake-up a batch."""
+        while self._workers and self._ready and not self._waking:
+            idle = self._workers.popleft()
+            if not idle.done():
+                idle.set_result(None)
+                self._waking = True

@@ -6,28 +6,28 @@ Each step has a room of its own in this package; only this file knows them all.
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Final
 
-from leveler.adapter import INFINITE, Abandon, Adapter, Capabilities, DeadLetter, Delivery, QueueSpec, Receiver
-from leveler.clock import Clock, Timer
+from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery, QueueSpec
+from leveler.consumer.arrival import Arrivals
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.decision import Decision, Park, Rules, decide, on_arrival, starts_alone
-from leveler.consumer.handler import Handler, Middleware, Router
-from leveler.consumer.held import BUFFERED, RUNNING, SETTLING, STOPPED, Held
+from leveler.consumer.handler import Handler, Router
+from leveler.consumer.held import RUNNING, STOPPED, Held
 from leveler.consumer.intake import Intake
 from leveler.consumer.lease import Leases
 from leveler.consumer.limits import Limits, Verdict
-from leveler.consumer.quarantine import Quarantine, Suspects
+from leveler.consumer.loops import Loops
+from leveler.consumer.parking import Parking
+from leveler.consumer.quarantine import Suspects
 from leveler.consumer.receiving import Receiving
 from leveler.consumer.report import ConsumerHealth, Report
 from leveler.consumer.runs import Runs
 from leveler.consumer.settlement import Settlement
-from leveler.errors import LevelerError
-from leveler.events import Observers
+from leveler.consumer.surroundings import Surroundings as Surroundings
+from leveler.consumer.threads import Threads
 from leveler.outcome import Completed, Failed, Outcome, Retry, Throttled
 from leveler.settings import QueueSettings
 
@@ -48,20 +48,6 @@ _VERDICTS: Final[dict[type[Outcome], Verdict]] = {
     Retry: Verdict.FAILURE,
     Throttled: Verdict.OVERLOAD,
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """What a consumer shares with the rest of its process."""
-
-    adapter: Adapter
-    clock: Clock
-    rng: random.Random
-    quarantine: Quarantine
-    observers: Observers
-    middleware: Sequence[Middleware] = ()
-    #: What the app's lifespan yielded.
-    state: Any = None
 
 
 class Consumer:
@@ -89,17 +75,18 @@ class Consumer:
     ) -> None:
         self.queue = spec.name
         self.report = Report(spec.name, around.observers)
-        self._spec = spec
         self._around = around
         self._clock = around.clock
         self._limits = limits
         self._workers = min(workers, MOST_WORKERS)
+        self._counts = can.uncounted == "none"
         self._rules = Rules(queue=spec.name, retry=settings.retry, max_deliveries=settings.most_deliveries, can=can)
-        self._executor = ThreadPoolExecutor(self._workers, thread_name_prefix=f"leveler-{spec.name}")
-        self._router = Router(
-            [handler.bind(around.middleware, self._executor, spec.name, around.state) for handler in handlers]
-        )
+        self._threads = Threads(f"leveler-{spec.name}")
+        bound = [handler.bind(around.middleware, self._threads.run, spec.name, around.state) for handler in handlers]
+        self._router = Router(bound)
+        self._loops = Loops(spec.name, around.clock)
         self._runs = Runs(around.clock)
+        self._parking = Parking(around.clock, refusing=lambda: self._runs.refusing, on_time=self._unpark)
         verbs = asyncio.Semaphore(_VERBS_AT_ONCE if can.concurrent_verbs else 1)
         self._leases = Leases(
             spec.lease_seconds,
@@ -108,6 +95,8 @@ class Consumer:
             self._clock,
             verbs,
             on_lost=self._on_lost,
+            on_extended=lambda: self._settlement.look_again(),
+            on_stale=self._give_back_unstarted,
             on_stuck=self.report.stuck,
             on_blocked=self.report.blocked,
         )
@@ -115,47 +104,50 @@ class Consumer:
             can,
             self._clock,
             verbs,
-            extensions=self._leases.extensions,
             on_settled=self._on_settled,
-            on_lost=self._on_lost,
+            on_lost=self._leases.lose,
             on_failed=self.report.settlement_failed,
         )
-        self._capacity = max(MIN_CAPACITY, 2 * self._workers)
-        self._buffer = Buffer(ordered=spec.ordered, on_taken=self._changed)
+        self._buffer = Buffer(ordered=spec.ordered, on_taken=lambda: self._intake.changed())
+        capacity = max(MIN_CAPACITY, 2 * self._workers)
+        self._arrivals = Arrivals(
+            self._clock,
+            spec.lease_seconds if self._counts else 0.0,
+            keep=self._keep,
+            sort=self._sort,
+            isolate=lambda held: self._suspects.isolate(held),
+            give_back=self._give_back,
+            refusing=lambda: self._runs.refusing,
+        )
         self._intake = Intake(
             self._clock,
             self._buffer,
-            startable=limits.credit,
-            wait=limits.wait,
+            limits,
             held=self._leases.__len__,
-            capacity=self._capacity,
-            receive_timeout_seconds=around.adapter.deadline_seconds,
-            admit=self._admit,
+            capacity=capacity,
+            deadline_seconds=around.adapter.deadline_seconds,
+            admit=self._arrivals.admit,
+            careful=self._arrivals.careful,
             on_ready=self._on_ready,
             on_unavailable=self.report.unavailable,
         )
-        self._receiver: Receiver | None = None
         self._receiving = Receiving(
             around.adapter,
             spec,
-            self._capacity,
+            capacity,
             self._clock,
             feed=self._intake.run,
             on_down=self.report.down,
-            on_lost=self._on_receiver_lost,
+            on_lost=self._leases.lose_all,
         )
-        for gate in limits.gates:
-            gate.listen(self._changed)
-        self._ready = False
-        self._stopping = False
-        self._drained = asyncio.Event()
-        self._parked: dict[Held, Timer] = {}
         self._suspects = Suspects(
             around.quarantine,
             carry=self._carry,
             settled=self._settlement.settled,
             pause=self._intake.pause,
             resume=self._intake.resume,
+            start=self._loops.start,
+            on_isolated=self.report.quarantined,
         )
 
     # The spine
@@ -167,13 +159,16 @@ class Consumer:
 
     async def _carry(self, batch: list[Held]) -> None:
         """The way of deliveries, step by step."""
-        ready = self._decode(batch)
-        if not ready or not await self._acquire(ready):
-            return
-        for held, outcome in zip(ready, await self._handle(ready), strict=True):
-            decision = self._decide(held, outcome)
-            self._settle(held, decision)
-            self._release(held, outcome)
+        self._runs.begin(batch)
+        try:
+            ready = self._decode(batch)
+            if ready and await self._acquire(ready):
+                for held, outcome in zip(ready, await self._handle(ready), strict=True):
+                    decision = self._decide(held, outcome)
+                    self._settle(held, decision)
+                    self._release(held, outcome)
+        finally:
+            self._runs.end(batch)
 
     # The steps
 
@@ -190,13 +185,12 @@ class Consumer:
 
     async def _acquire(self, ready: list[Held]) -> bool:
         """Wait for the limits. False if none of them may start any more; then they are given back."""
-        admitted = await self._limits.acquire(len(ready))
-        if not admitted:
+        if not all(map(self._runs.allowed, ready)) or not await self._limits.acquire(len(ready)):
             self._give_back(ready)
             return False
         if any(held.lost for held in ready):  # the wait was longer than the lease
             self._limits.release(len(ready), 0.0, Verdict.NOTHING)
-            self._give_back([held for held in ready if not held.lost])
+            self._give_back(ready)
             return False
         return True
 
@@ -207,39 +201,44 @@ class Consumer:
             held.task = asyncio.current_task() if held.handler.is_async else None
             held.started_at = self._clock.monotonic()
             held.state = RUNNING
-            self._runs.begin()
+            self._runs.now += 1
             self.report.started(held)
             try:
                 outcomes.append(await held.handler.run(held))
             finally:
                 held.run_seconds = self._clock.monotonic() - held.started_at
-                self._runs.end()
+                self._runs.now -= 1
         return outcomes
 
     def _decide(self, held: Held, outcome: Outcome) -> Decision:
         held.outcome = outcome
         if isinstance(outcome, Throttled) and outcome.after_seconds:
-            self._limits.pause(outcome.after_seconds, outcome.downstream)
+            self._limits.pause(min(outcome.after_seconds, self._rules.longest_seconds), outcome.downstream)
         return decide(outcome, held.delivery, self._rules, self._clock.now(), self._around.rng)
 
     def _settle(self, held: Held, decision: Decision) -> None:
-        if isinstance(decision, Park):
-            self._park(held, decision.delay_seconds)
-        elif not held.lost:
+        if held.lost:
+            return
+        if not isinstance(decision, Park):
             self._settlement.settle(held, decision)
+        elif self._runs.closed:
+            self._give_back([held])
+        else:
+            self._parking.park(held, decision.delay_seconds)
 
     def _release(self, held: Held, outcome: Outcome) -> None:
         """Let others start, and tell the limits how it went."""
         self._limits.release(1, held.run_seconds, _VERDICTS.get(type(outcome), Verdict.NOTHING))
-        self._runs.check()
 
     # What comes in
 
-    def _admit(self, receiver: Receiver, deliveries: Sequence[Delivery]) -> list[Held]:
-        """Those of `deliveries` that workers may start; the others are settled, or start alone."""
-        self.report.tally.received += len(deliveries)
-        arrived = [Held(delivery, receiver) for delivery in deliveries]
+    def _keep(self, arrived: Sequence[Held]) -> None:
+        self.report.tally.received += len(arrived)
         self._leases.keep(arrived)
+        self._buffer.line_up(arrived)
+
+    def _sort(self, arrived: Sequence[Held]) -> tuple[list[Held], list[Held]]:
+        """Settle what need not be started; of the others, those that may start and those that must start alone."""
         now = self._clock.now()
         startable: list[Held] = []
         suspects: list[Held] = []
@@ -251,80 +250,77 @@ class Consumer:
                 suspects.append(held)
             else:
                 startable.append(held)
-        if not suspects:
-            self._intake.be_careless()
-            return startable
-        return self._isolate(suspects, startable)
-
-    def _isolate(self, suspects: list[Held], startable: list[Held]) -> list[Held]:
-        """Start the first suspect alone. What came with it goes back, so that it cannot be taken along."""
-        self._intake.be_careful()
-        if not self._suspects.busy and not self._stopping:
-            first = suspects.pop(0)
-            self.report.quarantined(first)
-            self._suspects.isolate(first)
-        self._give_back(suspects + startable)
-        return []
-
-    def _park(self, held: Held, delay_seconds: float) -> None:
-        """Keep it leased and start it later: the broker could not give it back without counting."""
-        held.state = BUFFERED
-        held.started_at, held.outcome, held.task = None, None, None
-        self._parked[held] = self._clock.call_later(delay_seconds, lambda: self._unpark(held))
+        return startable, suspects
 
     def _unpark(self, held: Held) -> None:
-        if self._parked.pop(held, None) is not None and not held.lost:
-            self._buffer.put([held], first=True)
+        """Its time has come."""
+        if not held.solo:
+            self._buffer.put_first(held)
+        elif not self._suspects.isolate(held):
+            self._give_back([held])
 
     # What goes out
 
     def _give_back(self, unstarted: Sequence[Held]) -> None:
         """Back to the broker, uncounted where it can do that."""
         for held in unstarted:
+            self._parking.forget(held)
             self._settle(held, self._rules.give_back_unstarted(held.delivery))
 
     def _give_back_unstarted(self) -> None:
-        """Everything that nobody has started."""
+        """Everything that nobody has started, but for what is parked."""
         self._limits.refuse()  # those that wait for a limit give theirs back themselves
         self._give_back(self._buffer.empty())
-        for held, timer in self._parked.items():
-            timer.cancel()
-            self._give_back([held])
-        self._parked.clear()
-        self._give_back(self._suspects.withdraw())
 
     def _on_settled(self, held: Held, decision: Delivery | Abandon | DeadLetter) -> None:
         self._leases.forget(held)
         self.report.settled(held, decision)
-        if self._spec.ordered:
-            self._give_back(self._buffer.follow(held, done=not isinstance(decision, Abandon)))
+        self._follow(held, decision)
         self._intake.changed()
 
     def _on_lost(self, held: Held) -> None:
-        self._leases.forget(held)
         self.report.lost(held)
+        self._runs.drop(held)
+        self._parking.forget(held)
         self._buffer.drop(held)
-        if (timer := self._parked.pop(held, None)) is not None:
-            timer.cancel()
-        self._give_back(self._buffer.follow(held, done=False))
+        self._follow(held, None)
         self._intake.changed()
+
+    def _follow(self, held: Held, decision: Delivery | Abandon | DeadLetter | None) -> None:
+        """The next one of its key may start, or must go back too."""
+        back = decision is None or isinstance(decision, Abandon)
+        behind = self._buffer.follow(held, done=not back)
+        self._give_back(behind)
+        if behind and self._counts:
+            # Their attempts are spent for nothing: until this one has come again, and gone, its followers stay away.
+            self._arrivals.be_careful(decision.delay_seconds if isinstance(decision, Abandon) else 0.0)
 
     # Its life
 
     async def run(self) -> None:
-        """Consume until `stop`."""
+        """Consume until `stop`.
+
+        Raises:
+            Exception: a loop of ours has failed, so that nothing is consumed any more.
+        """
         self._around.quarantine.join(self)
-        workers = [asyncio.create_task(self._work()) for _ in range(self._workers)]
-        sweeps = [asyncio.create_task(self._settlement.run()), asyncio.create_task(self._leases.run())]
+        for gate in self._limits.gates:
+            gate.listen(self._intake.changed)
+        for loop in (self._receiving.run(), self._settlement.run(), self._leases.run()):
+            self._loops.start(loop)
+        for _ in range(self._workers):
+            self._loops.start(self._work())
         try:
-            await self._receiving.run()
-            await self._drained.wait()
+            await self._loops.over()
         finally:
+            self.report.consuming = False
             self._around.quarantine.leave(self)
-            for task in workers + sweeps:
-                task.cancel()
-            await asyncio.gather(*workers, *sweeps, return_exceptions=True)
-            self._executor.shutdown(wait=False)
+            for gate in self._limits.gates:
+                gate.unlisten(self._intake.changed)
+            self._buffer.close()
+            self._threads.close()
+            await self._loops.cancel(_CANCEL_SECONDS)
+            await self._receiving.close()
 
     async def stop(self, drain_seconds: float) -> int:
         """Start nothing more, let what runs end, settle it all, give back the rest.
@@ -335,22 +331,21 @@ class Consumer:
         Returns:
             How many deliveries had to be left to the end of their lease; 0 when everything was settled.
         """
-        self._stopping = True
+        self._runs.close()
         self._receiving.stop()
         self._intake.close()
-        await self._stop_flow()
+        await self._intake.stop()
         self._give_back_unstarted()
+        self._give_back(self._parking.empty() + self._suspects.withdraw())
         await self._runs.wait(drain_seconds)
-        for held in self._leases.held():
-            if held.state == RUNNING:
-                held.interrupt(STOPPED)
+        self._leases.interrupt(STOPPED)
         self._runs.take_time()
         await self._runs.wait(_CANCEL_SECONDS)
-        await self._suspects.finished(self._clock, self._around.adapter.deadline_seconds)
-        await self._until_settled(self._around.adapter.deadline_seconds)
+        deadline_seconds = self._around.adapter.deadline_seconds
+        await self._suspects.finished(self._clock, deadline_seconds)
+        await self._settlement.finish(deadline_seconds)
         await self._receiving.close()
-        self._buffer.close()
-        self._drained.set()
+        self._loops.stop()
         return len(self._leases)
 
     def hurry(self) -> None:
@@ -358,51 +353,28 @@ class Consumer:
         self._runs.hurry()
 
     async def make_quiet(self) -> None:
-        """See `leveler.consumer.quarantine.Member`."""
+        """See `leveler.consumer.quarantine.Member`. What is parked stays: giving it back would count."""
+        self._runs.be_quiet()
         self._intake.pause()
-        await self._stop_flow()
+        await self._intake.stop()
         self._give_back_unstarted()
-        await self._runs.wait(INFINITE)
+        self._give_back(self._suspects.withdraw())
+        await self._runs.calm()
         await self._settlement.settled()
 
-    async def make_loud(self) -> None:
+    def make_loud(self) -> None:
         """See `leveler.consumer.quarantine.Member`."""
+        self._runs.be_loud()
         self._intake.resume()
 
     def health(self) -> ConsumerHealth:
-        return ConsumerHealth(self._ready, self._runs.now, len(self._leases), replace(self.report.tally))
+        return ConsumerHealth(self.report.consuming, self._runs.now, len(self._leases), replace(self.report.tally))
 
     @property
     def busy(self) -> bool:
         """Whether anything is held that is not merely waiting for its time."""
-        return len(self._leases) > len(self._parked)
-
-    async def _stop_flow(self) -> None:
-        receiver = self._receiving.receiver
-        if receiver is not None:
-            try:
-                await self._intake.stop(receiver)
-            except LevelerError as error:  # then it is lost, and its deliveries go back by themselves
-                self.report.unavailable(error)
-
-    async def _until_settled(self, seconds: float) -> None:
-        if not self._settlement.unsettled:
-            return
-        settled = asyncio.ensure_future(self._settlement.settled())
-        timer = self._clock.call_later(seconds, settled.cancel)
-        await asyncio.wait({settled})
-        timer.cancel()
-
-    def _changed(self) -> None:
-        self._intake.changed()
-
-    def _on_receiver_lost(self, receiver: Receiver) -> None:
-        self._ready = False
-        for held in self._leases.held():
-            if held.receiver is receiver and held.state != SETTLING:
-                self._leases.lose(held)
+        return len(self._leases) > len(self._parking)
 
     def _on_ready(self) -> None:
-        self._ready = True
         self._receiving.healthy()
         self.report.ready()

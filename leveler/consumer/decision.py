@@ -18,13 +18,13 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery
 from leveler.errors import UnknownType
 from leveler.message import MAX_DETAIL_BYTES, Death, cut
 from leveler.outcome import Completed, Failed, Outcome, Reject, Retry, Snooze, Stopped, Throttled, Undecodable
-from leveler.retry import RetryPolicy
+from leveler.retry import DAY_SECONDS, RetryPolicy
 
 
 class Park(NamedTuple):
@@ -38,7 +38,9 @@ class Park(NamedTuple):
 Decision = Delivery | Abandon | DeadLetter | Park
 
 # A message that is due within this is started now: clocks of two hosts differ by more.
-_EARLY_SECONDS = 0.05
+_EARLY_SECONDS: Final = 0.05
+# What a handler asks for may be without end, and dates have one.
+_LONGEST_SECONDS: Final = 10 * 365 * DAY_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,14 +52,19 @@ class Rules:
     max_deliveries: int
     can: Capabilities
 
+    @property
+    def longest_seconds(self) -> float:
+        """The longest delay of a delivery that is given back."""
+        return min(self.can.max_abandon_seconds, _LONGEST_SECONDS)
+
     def give_back(self, delivery: Delivery, delay_seconds: float) -> Abandon | Park:
         """Back without counting an attempt, as far as the broker can do that."""
         if self.can.uncounted != "none":
-            return Abandon(delivery, min(delay_seconds, self.can.max_abandon_seconds), counted=False)
+            return Abandon(delivery, min(delay_seconds, self.longest_seconds), counted=False)
         # Half, because an unknown part of the longest lease is spent already.
-        if self.can.extend and delay_seconds < self.can.max_lease_seconds / 2:
+        if self.can.extend and delay_seconds < min(self.can.max_lease_seconds, _LONGEST_SECONDS) / 2:
             return Park(delivery, delay_seconds)
-        return Abandon(delivery, min(delay_seconds, self.can.max_abandon_seconds), counted=True)
+        return Abandon(delivery, min(delay_seconds, self.longest_seconds), counted=True)
 
     def give_back_unstarted(self, delivery: Delivery) -> Abandon:
         """Back because this process will not start it."""
@@ -84,6 +91,13 @@ def starts_alone(delivery: Delivery, rules: Rules) -> bool:
 
 def decide(outcome: Outcome, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random) -> Decision:
     """What becomes of a delivery after a run that ended with `outcome`."""
+    try:
+        return _decide(outcome, delivery, rules, now, rng)
+    except Exception as error:  # an outcome class of the user's own, made wrongly: it failed like any other exception
+        return _retry(Failed(error), delivery, rules, now, rng)
+
+
+def _decide(outcome: Outcome, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random) -> Decision:
     if isinstance(outcome, Completed):
         return delivery
     if isinstance(outcome, Retry):
@@ -105,11 +119,11 @@ def _retry(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime, rng:
     why = rules.retry.gives_up(delivery.attempt, age, error)
     if why is not None:
         reason = "unknown-type" if isinstance(error, UnknownType) else why
-        return _dead(delivery, rules, now, reason, error, "" if error else str(outcome))
+        return _dead(delivery, rules, now, reason, error, str(outcome) if error is None else "")
     delay = outcome.after_seconds
     if delay is None:
         delay = rules.retry.delay_seconds(delivery.attempt, age, error, rng)
-    return Abandon(delivery, min(max(delay, rules.retry.floor_seconds), rules.can.max_abandon_seconds))
+    return Abandon(delivery, min(max(delay, rules.retry.floor_seconds), rules.longest_seconds))
 
 
 def _later(
@@ -138,7 +152,7 @@ def _dead(
     death = Death(
         reason=reason,
         error_type=cut(type(error).__name__, 200) if error is not None else "",
-        detail=cut(detail or _text(error), MAX_DETAIL_BYTES),
+        detail=cut(_text(detail or error), MAX_DETAIL_BYTES),
         attempts=delivery.attempt,
         queue=rules.queue,
         first_failed_at=message.failed_at or now,
@@ -147,11 +161,11 @@ def _dead(
     return DeadLetter(delivery, death)
 
 
-def _text(error: BaseException | None) -> str:
-    """The error's text; an error whose ``__str__`` fails must not stop its message from being settled."""
-    if error is None:
+def _text(what: object) -> str:
+    """Whatever was raised or given as a reason, as text; one whose ``__str__`` fails must not stop the settlement."""
+    if what is None:
         return ""
     try:
-        return str(error)
+        return str(what)
     except Exception as broken:
-        return f"<text of the error cannot be read: {type(broken).__name__}>"
+        return f"<text of a {type(what).__name__} cannot be read: {type(broken).__name__}>"

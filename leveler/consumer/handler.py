@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import functools
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor
 from typing import Any, Final
 
 from leveler.codec import decoder_for
@@ -21,6 +19,8 @@ from leveler.outcome import Completed, Failed, Outcome, Stopped, Undecodable
 Next = Callable[[Any, Context], Awaitable[Any]]
 #: ``async def middleware(value, ctx, call_next)``: wraps every run; returns what `call_next` returned.
 Middleware = Callable[[Any, Context, Next], Awaitable[Any]]
+#: Calls a function in a thread.
+InThread = Callable[[Callable[[], Any]], Awaitable[Any]]
 
 COMPLETED: Final = Completed()
 
@@ -46,9 +46,9 @@ class Handler:
         #: (body, content type) -> what it is called with; None = with the message itself.
         self.decode = None if self.value_type is Message else decoder_for(self.value_type)
 
-    def bind(self, middleware: Sequence[Middleware], executor: Executor, queue: str, state: Any) -> Runner:
+    def bind(self, middleware: Sequence[Middleware], in_thread: InThread, queue: str, state: Any) -> Runner:
         """What runs it in one consumer. Middleware is composed here, once; without any there is nothing to pay."""
-        call = self._call(executor)
+        call = self._call(in_thread)
         if not middleware and self.is_async and not self.takes_context:
             return Runner(self, lambda held: self.function(held.value))
 
@@ -56,16 +56,17 @@ class Handler:
             call = functools.partial(_layer, layer, call)
         return Runner(self, lambda held: call(held.value, Context(held, queue, state)))
 
-    def _call(self, executor: Executor) -> Next:
+    def _call(self, in_thread: InThread) -> Next:
         function = self.function
         arguments = 2 if self.takes_context else 1
 
-        async def in_thread(*args: Any) -> Any:
-            run = functools.partial(contextvars.copy_context().run, function, *args[:arguments])
-            return await asyncio.get_running_loop().run_in_executor(executor, run)
+        async def threaded(*args: Any) -> Any:
+            result = await in_thread(functools.partial(function, *args[:arguments]))
+            # A def function may hide an async one: what it returns is the work, still to be done.
+            return await result if inspect.isawaitable(result) else result
 
         if not self.is_async:
-            return in_thread
+            return threaded
         if self.takes_context:
             return function
         return lambda value, ctx: function(value)
@@ -93,16 +94,17 @@ class Runner:
                 if _worker_is_cancelled():
                     raise
                 return Failed(cancelled)  # the handler cancelled something of its own and let it out
-            _forget_cancellation()
-        except Exception as error:
-            outcome = _only(error)
+        except GeneratorExit:
+            raise
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too: they end this message, never its worker
             if held.cut is None:
-                return outcome if isinstance(outcome, Outcome) else Failed(outcome)
-        except SystemExit as error:
-            return Failed(error)  # a handler may end its message, never its worker
+                only = _only(error)
+                return only if isinstance(only, Outcome) else Failed(only)
         else:
             if held.cut is None:
                 return result if isinstance(result, Outcome) else COMPLETED
+        if held.task is not None:
+            held.task.uncancel()  # the cancellation was ours and meant the handler only: the worker goes on
         return _cut(held, self.handler.name)
 
 
@@ -127,6 +129,8 @@ class Router:
             held.value = message if decode is None else decode(message.body, message.content_type)
         except DecodeError as error:
             return Undecodable(error)
+        except Exception as error:  # this process is at fault, not the message: out of memory, for example
+            return Failed(error)
         return None
 
 
@@ -144,13 +148,6 @@ def _worker_is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _forget_cancellation() -> None:
-    """The cancellation was ours and meant the handler only: the worker goes on."""
-    task = asyncio.current_task()
-    if task is not None:
-        task.uncancel()
-
-
 def _only(error: BaseException) -> BaseException:
     """The one error inside groups of one: a handler's TaskGroup wraps what its child decided."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
@@ -159,11 +156,15 @@ def _only(error: BaseException) -> BaseException:
 
 
 def _is_async(function: Callable[..., Any]) -> bool:
-    function = inspect.unwrap(function)
-    while isinstance(function, functools.partial):
-        function = function.func
-    called = getattr(function, "__call__", None)  # noqa: B004  # the method itself is looked at
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called)
+    """Whether calling it gives something to be awaited: itself, or what it wraps, is ``async def``."""
+    while True:
+        called = getattr(function, "__call__", None)  # noqa: B004  # the method itself is looked at
+        if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(called):
+            return True
+        inner = function.func if isinstance(function, functools.partial) else getattr(function, "__wrapped__", None)
+        if inner is None:
+            return False
+        function = inner
 
 
 def _signature(function: Callable[..., Any], name: str) -> tuple[Any, bool]:
@@ -195,5 +196,5 @@ def _hints(function: Callable[..., Any], name: str) -> dict[str, Any]:
         function = type(function).__call__
     try:
         return typing.get_type_hints(function, include_extras=True)
-    except NameError as error:
-        raise ConfigError(f"handler {name}: the annotation of a parameter cannot be found: {error}") from error
+    except Exception as error:  # annotations are code: they may fail in any way
+        raise ConfigError(f"handler {name}: its annotations cannot be read: {error}") from error

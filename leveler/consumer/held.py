@@ -10,9 +10,12 @@ from leveler.adapter import Delivery, Receiver
 from leveler.message import Message
 from leveler.outcome import Outcome
 
-BUFFERED: Final = 0
-RUNNING: Final = 1
-SETTLING: Final = 2
+#: Where a delivery is. Below `RUNNING` it has not been started: ARRIVED, or parked until its time comes;
+#: BUFFERED, where a worker will take it.
+ARRIVED: Final = 0
+BUFFERED: Final = 1
+RUNNING: Final = 2
+SETTLING: Final = 3
 
 #: Why a run was cut short.
 TIMEOUT: Final = "timeout"
@@ -27,7 +30,7 @@ class Held:
     this object is made once per message.
     """
 
-    state = BUFFERED
+    state = ARRIVED
     #: The codec's value for the handler.
     value: Any = None
     #: Who will run it; chosen by type.
@@ -46,8 +49,10 @@ class Held:
     lost = False
     #: An `extend` for it is under way.
     extending = False
-    #: Delivered more often than it was tried: runs alone.
+    #: Delivered more often than it may be started: it starts alone.
     solo = False
+    #: A worker has it, and has not ordered its settlement yet.
+    carried = False
 
     def __init__(self, delivery: Delivery, receiver: Receiver) -> None:
         self.delivery = delivery

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from leveler.adapter import Delivery, Receiver
 from leveler.clock import Clock
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.held import Held
+from leveler.consumer.limits import Limits
 from leveler.errors import BrokerUnavailable, ReceiverLost
+from leveler.patience import Unanswered, answer, ended
+
+T = TypeVar("T")
 
 #: How far ahead startable messages are asked for. About one slow trip to a broker: shorter starves fast handlers,
 #: longer holds messages that another worker could have started.
@@ -31,7 +35,7 @@ class Demand:
 
     #: Runs that the limits let start within the horizon.
     startable: float
-    #: Received and not started.
+    #: Received, and a worker could take them now.
     buffered: int
     #: Received and not settled, the buffered ones included.
     held: int
@@ -54,37 +58,37 @@ class Intake:
     Args:
         clock: time.
         buffer: where what it got waits for a worker.
-        startable: how many runs the limits let start within so many seconds.
-        wait: seconds until one may start; infinity where only the end of another can bring that.
+        limits: how many runs may start, and when.
         held: how many deliveries this consumer holds in all.
         capacity: most that it may hold.
-        receive_timeout_seconds: a receive that takes longer than its wait and this is given up: the receiver is dead.
-        admit: takes new deliveries and returns those that may be started, in order.
+        deadline_seconds: of every verb, besides the wait of a receive. A receiver that answers later is dead.
+        admit: takes new deliveries, none if a receive brought none, and returns those that may be started, in order.
+        careful: whether to ask for one delivery at a time.
         on_ready: told when the broker's side knows that we consume.
-        on_unavailable: told when the broker did not answer a receive.
+        on_unavailable: told when the broker did not answer.
     """
 
     def __init__(
         self,
         clock: Clock,
         buffer: Buffer,
+        limits: Limits,
         *,
-        startable: Callable[[float], float],
-        wait: Callable[[], float],
         held: Callable[[], int],
         capacity: int,
-        receive_timeout_seconds: float,
+        deadline_seconds: float,
         admit: Callable[[Receiver, Sequence[Delivery]], Sequence[Held]],
+        careful: Callable[[], bool],
         on_ready: Callable[[], object],
-        on_unavailable: Callable[[BrokerUnavailable], object],
+        on_unavailable: Callable[[Exception], object],
     ) -> None:
         self._clock = clock
-        self._startable = startable
-        self._wait = wait
+        self._limits = limits
         self._held = held
         self._capacity = capacity
-        self._receive_timeout = receive_timeout_seconds
+        self._deadline = deadline_seconds
         self._admit = admit
+        self._careful = careful
         self._on_ready = on_ready
         self._on_unavailable = on_unavailable
         self._buffer = buffer
@@ -92,10 +96,11 @@ class Intake:
         self._flow = asyncio.Lock()
         self._resting = asyncio.Event()
         self._resting.set()
-        self._closed = False
+        self._closed = asyncio.Event()
         self._paused = 0
-        self._careful = False
         self._holding = 0
+        self._ready = False
+        self._receiver: Receiver | None = None
 
     def changed(self) -> None:
         """Something that decides the credit may have changed."""
@@ -106,11 +111,17 @@ class Intake:
         """Ask `receiver` for what can be started, until `close`.
 
         Raises:
-            ReceiverLost: it is gone, or has not answered within its wait and the deadline.
+            ReceiverLost: it is gone, or has not answered in time.
         """
-        self._holding = 0
+        self._receiver, self._holding, self._ready = receiver, 0, False
+        try:
+            await self._ask(receiver)
+        finally:
+            self._receiver = None
+
+    async def _ask(self, receiver: Receiver) -> None:
         retry_seconds = _FIRST_RETRY_SECONDS
-        while not self._closed:
+        while not self._closed.is_set():
             self._changed.clear()
             credit = self._credit()
             if credit < 1:
@@ -119,21 +130,27 @@ class Intake:
             try:
                 deliveries = await self._receive(receiver, credit)
             except BrokerUnavailable as error:
+                self._ready = False
                 self._on_unavailable(error)
-                await self._clock.sleep(retry_seconds)
+                await self._rest(retry_seconds)
                 retry_seconds = min(retry_seconds * 2, _LAST_RETRY_SECONDS)
                 continue
             retry_seconds = _FIRST_RETRY_SECONDS
-            self._careful = self._careful and bool(deliveries)
-            if deliveries:
-                self._buffer.put(self._admit(receiver, deliveries))
+            admitted = self._admit(receiver, deliveries)
+            if admitted:
+                self._buffer.put(admitted)
                 await asyncio.sleep(0)  # let workers have them before the next credit is counted
 
-    async def stop(self, receiver: Receiver) -> None:
-        """Stop the flow, and return when the receive under way has ended."""
-        async with self._flow:
-            self._holding = 0
-            await receiver.hold(0)
+    async def stop(self) -> None:
+        """Stop the flow, and return when the receive under way has ended: no more deliveries come. First `pause` or
+        `close`."""
+        try:
+            async with self._flow:
+                self._holding = 0
+                if self._receiver is not None:
+                    await self._answer(self._receiver.hold(0), 0.0)
+        except Exception as error:  # then it is lost, or the receive under way ends by itself
+            self._on_unavailable(error)
         await self._resting.wait()
 
     def pause(self) -> None:
@@ -144,28 +161,25 @@ class Intake:
         self._paused -= 1
         self.changed()
 
-    def be_careful(self) -> None:
-        """One delivery at a time, until none comes or `admit` finds one that need not start alone."""
-        self._careful = True
-
-    def be_careless(self) -> None:
-        self._careful = False
-
     def close(self) -> None:
         """Ask no more."""
-        self._closed = True
+        self._closed.set()
         self.changed()
 
+    @property
+    def _stopped(self) -> bool:
+        return self._paused > 0 or self._closed.is_set()
+
     def _credit(self) -> int:
-        if self._paused or self._closed:
+        if self._stopped:
             return 0
-        credit = Demand(self._startable(HORIZON_SECONDS), len(self._buffer), self._held(), self._capacity).credit()
-        return min(credit, 1 - len(self._buffer)) if self._careful else credit
+        credit = Demand(self._limits.credit(HORIZON_SECONDS), len(self._buffer), self._held(), self._capacity).credit()
+        return min(credit, 1 - len(self._buffer)) if self._careful() else credit
 
     async def _wait_for_change(self) -> None:
         """Until something happened, or time alone has made credit: rate tokens come without an event."""
-        wait = self._wait()
-        if wait in (0.0, float("inf")):
+        wait = self._limits.wait()
+        if wait in (0.0, float("inf")) or self._stopped:
             await self._changed.wait()
             return
         timer = self._clock.call_later(max(wait - HORIZON_SECONDS, _SHORTEST_WAIT_SECONDS), self._changed.set)
@@ -174,38 +188,45 @@ class Intake:
         finally:
             timer.cancel()
 
+    async def _rest(self, seconds: float) -> None:
+        """Leave the broker alone for so long, or until `close`."""
+        closing = asyncio.ensure_future(self._closed.wait())
+        await ended((closing,), self._clock, seconds)
+        closing.cancel()
+
     async def _receive(self, receiver: Receiver, credit: int) -> Sequence[Delivery]:
         """One receive. It is never cancelled: an answer that nobody reads is a lost attempt, or a lost message."""
         self._resting.clear()
-        timer = None
         try:
             await self._open(receiver, credit)
-            if self._paused or self._closed:
+            if self._stopped:
                 return []
-            answer = asyncio.ensure_future(receiver.receive(credit, WAIT_SECONDS))
-            overdue = asyncio.get_running_loop().create_future()
-            timer = self._clock.call_later(
-                WAIT_SECONDS + self._receive_timeout, lambda: overdue.done() or overdue.cancel()
-            )
-            await asyncio.wait({answer, overdue}, return_when=asyncio.FIRST_COMPLETED)
-            if not answer.done():
-                raise ReceiverLost(f"no answer to a receive within {WAIT_SECONDS + self._receive_timeout:.0f} s")
-            return answer.result()
+            deliveries = await self._answer(receiver.receive(credit, WAIT_SECONDS), WAIT_SECONDS)
+            self._known()
+            return deliveries
         finally:
-            if timer is not None:
-                timer.cancel()
             self._resting.set()
 
     async def _open(self, receiver: Receiver, credit: int) -> None:
         """Let the broker hand over as many as we ask for. Its answer says that it knows us as a consumer."""
         async with self._flow:
             holding = next_hold(self._holding, self._held() + credit, self._capacity)
-            if holding == self._holding or self._paused or self._closed:
+            if holding == self._holding or self._stopped:
                 return
-            await receiver.hold(holding)
-            if self._holding < 1:
-                self._on_ready()
+            await self._answer(receiver.hold(holding), 0.0)
             self._holding = holding
+            self._known()
+
+    def _known(self) -> None:
+        if not self._ready:
+            self._ready = True
+            self._on_ready()
+
+    async def _answer(self, verb: Coroutine[Any, Any, T], wait_seconds: float) -> T:
+        try:
+            return await answer(verb, self._clock, wait_seconds + self._deadline)
+        except Unanswered as error:
+            raise ReceiverLost(f"the receiver is silent: {error}") from error
 
 
 def next_hold(current: int, wanted: int, capacity: int) -> int:

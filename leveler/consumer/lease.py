@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from leveler.adapter import Capabilities
+from leveler.adapter import Capabilities, Receiver
 from leveler.clock import Clock
 from leveler.consumer.held import LEASE_LOST, RUNNING, SETTLING, TIMEOUT, Held
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost
+from leveler.events import log
 
 # A lease is renewed when a third of it is gone: two more sweeps may fail before it is lost.
 _RENEW_AT: Final = 2 / 3
@@ -17,6 +19,8 @@ _SWEEPS_PER_LEASE: Final = 6
 _SWEEPS_PER_TIMEOUT: Final = 20
 _LONGEST_SWEEP_SECONDS: Final = 1.0
 _SHORTEST_SWEEP_SECONDS: Final = 0.01
+# A loop that stands still so long starves everything in it, and a lease of a few seconds much sooner.
+_BLOCKED_SECONDS: Final = 1.0
 
 
 class Sweep(NamedTuple):
@@ -25,6 +29,8 @@ class Sweep(NamedTuple):
     renew: list[Held]
     overdue: list[Held]
     lost: list[Held]
+    #: Not started, soon over, and there is no way to renew them.
+    stale: list[Held]
 
 
 class Leases:
@@ -37,7 +43,9 @@ class Leases:
         clock: time.
         verbs: as many verbs as the broker bears at once, shared with the settlement.
         on_lost: told of each delivery whose lease has ended before it was settled.
-        on_stuck: told of each ``def`` handler that runs past its timeout, and for how long it has run.
+        on_extended: told when an extension has ended: what waited for it may be settled.
+        on_stale: told when there are deliveries that had better go back while they can.
+        on_stuck: told of each run that goes on though it was cut at its timeout, and for how long it has run.
         on_blocked: told for how many seconds the event loop stood still.
     """
 
@@ -50,6 +58,8 @@ class Leases:
         verbs: asyncio.Semaphore,
         *,
         on_lost: Callable[[Held], object],
+        on_extended: Callable[[], object],
+        on_stale: Callable[[], object],
         on_stuck: Callable[[Held, float], object],
         on_blocked: Callable[[float], object],
     ) -> None:
@@ -59,12 +69,13 @@ class Leases:
         self._clock = clock
         self._verbs = verbs
         self._on_lost = on_lost
+        self._on_extended = on_extended
+        self._on_stale = on_stale
         self._on_stuck = on_stuck
         self._on_blocked = on_blocked
         self._held: dict[Held, None] = {}
         self._wanted = asyncio.Event()
-        self._extended = asyncio.Event()
-        self._extended.set()
+        self._renewals: dict[Receiver, asyncio.Task[None]] = {}
         self._stuck: set[Held] = set()
         self.interval_seconds = max(
             _SHORTEST_SWEEP_SECONDS,
@@ -73,10 +84,6 @@ class Leases:
 
     def __len__(self) -> int:
         return len(self._held)
-
-    def held(self) -> list[Held]:
-        """All deliveries that are ours now."""
-        return list(self._held)
 
     def keep(self, held: Sequence[Held]) -> None:
         """These are ours from now on."""
@@ -91,10 +98,6 @@ class Leases:
         if self._stuck:
             self._stuck.discard(held)
 
-    async def extensions(self) -> None:
-        """Wait until no extension is under way: no delivery ever has two verbs at once."""
-        await self._extended.wait()
-
     async def run(self) -> None:
         """Sweep for ever. Asleep while nothing is held."""
         while True:
@@ -104,24 +107,30 @@ class Leases:
             planned = self._clock.monotonic() + self.interval_seconds
             await self._clock.sleep(self.interval_seconds)
             late = self._clock.monotonic() - planned
-            if late > max(self._lease / 3, _LONGEST_SWEEP_SECONDS):
+            if late > min(self._lease / 3, _BLOCKED_SECONDS):
                 self._on_blocked(late)
-            await self.sweep()
+            self.sweep()
 
-    async def sweep(self) -> None:
-        """Look at everything held once: end what is over, tell what is lost, renew what is due."""
+    def sweep(self) -> None:
+        """Look at everything held once: end what is over, tell what is lost, renew what is due.
+
+        The next sweep does not wait for the renewal: a slow broker must not delay a timeout.
+        """
         found = self.look(self._clock.monotonic())
         for held in found.overdue:
             self._end(held)
         for held in found.lost:
             self.lose(held)
+        if found.stale:
+            self._on_stale()
         if found.renew:
-            await self._renew(found.renew)
+            self._renew(found.renew)
 
     def look(self, now: float) -> Sweep:
         """Decide; pure."""
-        found = Sweep([], [], [])
+        found = Sweep([], [], [], [])
         due = now + self._lease * _RENEW_AT
+        late = now + self._lease * (1 - _RENEW_AT)
         for held in self._held:
             if held.state == SETTLING:
                 continue  # its settlement finds out for itself
@@ -129,8 +138,11 @@ class Leases:
                 found.lost.append(held)
             elif held.state == RUNNING and self._ran(held, now) >= self._timeout:
                 found.overdue.append(held)
-            elif self._can.extend and held.delivery.leased_until < due:
-                found.renew.append(held)
+            elif self._can.extend:
+                if held.delivery.leased_until < due:
+                    found.renew.append(held)
+            elif held.state < RUNNING and held.delivery.leased_until < late:
+                found.stale.append(held)
         return found
 
     def lose(self, held: Held) -> None:
@@ -141,44 +153,73 @@ class Leases:
             self.forget(held)
             self._on_lost(held)
 
+    def lose_all(self, receiver: Receiver) -> None:
+        """The receiver is gone, and all that it gave out. What is being settled finds out for itself."""
+        for held in list(self._held):
+            if held.receiver is receiver and held.state != SETTLING:
+                self.lose(held)
+
+    def interrupt(self, why: str) -> None:
+        """Cut all runs short."""
+        for held in list(self._held):
+            if held.state == RUNNING:
+                held.interrupt(why)
+
     def _end(self, held: Held) -> None:
+        """Its time is up. What runs on is a thread, or does not let itself be cancelled: tell once."""
         held.interrupt(TIMEOUT)
-        if held.task is None and held not in self._stuck:  # a thread: nobody can end it
+        ran = self._ran(held, self._clock.monotonic())
+        # An async handler may clean up, for as long as its last lease surely lasts.
+        if held not in self._stuck and (held.task is None or ran >= self._timeout + self._lease * (1 - _RENEW_AT)):
             self._stuck.add(held)
-            self._on_stuck(held, self._ran(held, self._clock.monotonic()))
+            self._on_stuck(held, ran)
 
     @staticmethod
     def _ran(held: Held, now: float) -> float:
         return 0.0 if held.started_at is None else now - held.started_at
 
-    async def _renew(self, due: list[Held]) -> None:
-        self._extended.clear()
-        try:
-            for start in range(0, len(due), self._can.max_batch):
-                await self._extend([h for h in due[start : start + self._can.max_batch] if h.state != SETTLING])
-        finally:
-            self._extended.set()
+    def _renew(self, due: list[Held]) -> None:
+        """Start the renewals, each receiver's on its own: one that does not answer must not cost the others theirs."""
+        self._renewals = {receiver: task for receiver, task in self._renewals.items() if not task.done()}
+        batches: dict[Receiver, list[Held]] = {}
+        for held in due:
+            batches.setdefault(held.receiver, []).append(held)
+        for receiver, batch in batches.items():
+            if receiver not in self._renewals:
+                self._renewals[receiver] = asyncio.create_task(self._extend_all(receiver, batch))
 
-    async def _extend(self, batch: list[Held]) -> None:
-        by_receiver = {held.receiver for held in batch if not held.lost}
-        for receiver in by_receiver:
-            mine = [held for held in batch if held.receiver is receiver and not held.lost]
-            for held in mine:
+    async def _extend_all(self, receiver: Receiver, batch: list[Held]) -> None:
+        size = self._can.max_batch
+        parts = [batch[start : start + size] for start in range(0, len(batch), size)]
+        await asyncio.gather(*(self._extend(receiver, part) for part in parts))
+
+    async def _extend(self, receiver: Receiver, batch: list[Held]) -> None:
+        async with self._verbs:
+            # Others may have been settled or lost while this waited for its turn.
+            batch = [held for held in batch if held.state != SETTLING and not held.lost]
+            if not batch:
+                return
+            for held in batch:
                 held.extending = True
             try:
-                async with self._verbs:
-                    await receiver.extend([held.delivery for held in mine])
+                await receiver.extend([held.delivery for held in batch])
             except BatchError as error:
                 for index, cause in error.failed.items():
-                    self._failed(mine[index], cause)
-            except LevelerError as error:
-                for held in mine:
+                    self._failed(batch[index], cause)
+            except Exception as error:  # an adapter's bug costs these renewals, not all that follow
+                for held in batch:
                     self._failed(held, error)
             finally:
-                for held in mine:
+                for held in batch:
                     held.extending = False
+                self._on_extended()
 
-    def _failed(self, held: Held, error: LevelerError) -> None:
+    def _failed(self, held: Held, error: Exception) -> None:
         """Only a lost lease is final; whatever else went wrong, the next sweep tries again until it is lost."""
         if isinstance(error, LeaseLost | ReceiverLost):
             self.lose(held)
+        else:
+            log.log(
+                logging.WARNING if isinstance(error, LevelerError) else logging.ERROR,
+                "the lease of message %s could not be renewed: %r", held.delivery.message.id, error,
+            )  # fmt: skip

@@ -7,22 +7,22 @@ has its delivery counted, and neighbours that die along often enough would end a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
 
 from leveler.clock import Clock
-from leveler.consumer.held import BUFFERED, Held
+from leveler.consumer.held import Held
+from leveler.patience import ended
 
 
 class Member(Protocol):
     """One consumer of the process."""
 
     async def make_quiet(self) -> None:
-        """Start nothing more, give back what is not started, and return when all else is settled."""
+        """Start nothing more, give back what is not started, and return when all else is settled or lost."""
         ...
 
-    async def make_loud(self) -> None:
+    def make_loud(self) -> None:
         """Go on."""
         ...
 
@@ -40,22 +40,23 @@ class Quarantine:
     def leave(self, member: Member) -> None:
         self._members.remove(member)
 
-    @asynccontextmanager
-    async def alone(self, on_turn: Callable[[], object]) -> AsyncIterator[None]:
-        """Inside, nothing else of this process runs or is held.
+    async def run_alone(self, wanted: Callable[[], bool], run: Callable[[], Awaitable[None]]) -> None:
+        """Call `run` while nothing else of this process runs or is held.
 
         Args:
-            on_turn: called when it is our turn, before everybody is made quiet.
+            wanted: asked when it is our turn, before everybody is made quiet.
+            run: what must be alone.
         """
         async with self._one:
-            on_turn()
+            if not wanted():
+                return
             members = list(self._members)
             try:
                 await asyncio.gather(*(member.make_quiet() for member in members))
-                yield
+                await run()
             finally:
                 for member in members:
-                    await member.make_loud()
+                    member.make_loud()
 
 
 class Suspects:
@@ -67,6 +68,8 @@ class Suspects:
         settled: waits until everything is settled.
         pause: stops the consumer's intake.
         resume: lets it go on.
+        start: runs a task, and looks after it.
+        on_isolated: told of each one that is to start alone.
     """
 
     def __init__(
@@ -77,24 +80,29 @@ class Suspects:
         settled: Callable[[], Awaitable[None]],
         pause: Callable[[], object],
         resume: Callable[[], object],
+        start: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        on_isolated: Callable[[Held], object],
     ) -> None:
         self._quarantine = quarantine
         self._carry = carry
         self._settled = settled
         self._pause = pause
         self._resume = resume
+        self._start = start
+        self._on_isolated = on_isolated
         self._waiting: Held | None = None
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def busy(self) -> bool:
-        return self._task is not None
-
-    def isolate(self, held: Held) -> None:
-        """Start it as soon as it is alone. Only when not `busy`."""
+    def isolate(self, held: Held) -> bool:
+        """Start it as soon as it is alone. False if another one is before it."""
+        if self._task is not None:
+            return False
+        held.solo = True
+        self._on_isolated(held)
         self._pause()
         self._waiting = held
-        self._task = asyncio.create_task(self._run_alone(held))
+        self._task = self._start(self._run_alone(held))
+        return True
 
     def withdraw(self) -> list[Held]:
         """The one that still waits for its turn: it is to go back instead."""
@@ -104,21 +112,23 @@ class Suspects:
 
     async def finished(self, clock: Clock, seconds: float) -> None:
         """Wait until none runs alone, or for so long."""
-        if self._task is not None:
-            timer = clock.call_later(seconds, self._task.cancel)
-            await asyncio.wait({self._task})
-            timer.cancel()
+        if self._task is not None and not await ended((self._task,), clock, seconds):
+            self._task.cancel()
 
     async def _run_alone(self, held: Held) -> None:
         try:
-            async with self._quarantine.alone(on_turn=self._take_turn):
-                if held.state == BUFFERED and not held.lost:
-                    await self._carry([held])
-                await self._settled()
+            await self._quarantine.run_alone(self._takes_turn, lambda: self._run(held))
         finally:
             self._waiting = None
             self._task = None
             self._resume()
 
-    def _take_turn(self) -> None:
-        self._waiting = None
+    def _takes_turn(self) -> bool:
+        """Whether it is still here; from now on it cannot be withdrawn."""
+        waiting, self._waiting = self._waiting, None
+        return waiting is not None and not waiting.lost
+
+    async def _run(self, held: Held) -> None:
+        if not held.lost:
+            await self._carry([held])
+        await self._settled()

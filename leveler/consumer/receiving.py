@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from leveler.adapter import Adapter, QueueSpec, Receiver
 from leveler.clock import Clock
 from leveler.events import log
+from leveler.patience import answer
 
 _FIRST_REBUILD_SECONDS: Final = 0.1
 _LAST_REBUILD_SECONDS: Final = 5.0
@@ -56,7 +57,7 @@ class Receiving:
         while not self._stopping.is_set():
             try:
                 if lost:  # whatever took the receiver may have taken the queue
-                    await self._adapter.declare(self._spec)
+                    await self._answer(self._adapter.declare(self._spec))
                 self.receiver = self._adapter.receiver(self._spec, capacity=self._capacity)
                 await self._feed(self.receiver)
             except Exception as error:  # an adapter's bug must not end consumption either
@@ -78,7 +79,7 @@ class Receiving:
         if self.receiver is not None:
             receiver, self.receiver = self.receiver, None
             try:
-                await receiver.close()
+                await self._answer(receiver.close())
             except Exception as error:
                 log.warning("%s: closing the receiver failed: %s", self._spec.name, error)
 
@@ -86,6 +87,9 @@ class Receiving:
         if self.receiver is not None:
             self._on_lost(self.receiver)
             await self.close()
+
+    async def _answer(self, verb: Coroutine[Any, Any, object]) -> None:
+        await answer(verb, self._clock, self._adapter.deadline_seconds)
 
     async def _wait(self) -> None:
         self._woken.clear()

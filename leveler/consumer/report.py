@@ -23,7 +23,7 @@ from leveler.events import (
     SettlementFailed,
     log,
 )
-from leveler.outcome import Completed, Outcome, Snooze, Throttled
+from leveler.outcome import Completed, Failed, Outcome, Retry, Snooze, Stopped, Throttled
 
 
 @dataclass(slots=True)
@@ -63,6 +63,8 @@ class Report:
 
     def __init__(self, queue: str, observers: Observers) -> None:
         self.tally = Tally()
+        #: The broker's side knows us as a consumer, and answers.
+        self.consuming = False
         self._queue = queue
         self._observers = observers
 
@@ -127,16 +129,19 @@ class Report:
             self._observers.tell(LoopBlocked(self._queue, blocked_seconds))
 
     def ready(self) -> None:
+        self.consuming = True
         if self._observers:
             self._observers.tell(ReceiverReady(self._queue))
 
     def down(self, error: BaseException) -> None:
+        self.consuming = False
         self.tally.receivers_lost += 1
         log.warning("%s: not receiving: %s", self._queue, error)
         if self._observers:
             self._observers.tell(ReceiverDown(self._queue, error))
 
     def unavailable(self, error: BaseException) -> None:
+        self.consuming = False
         log.warning("%s: the broker does not answer: %s", self._queue, error)
 
     def _dead_lettered(self, held: Held, decision: DeadLetter) -> None:
@@ -148,11 +153,10 @@ class Report:
 
     def _abandoned(self, held: Held, decision: Abandon) -> None:
         message, attempt, outcome = held.delivery.message, held.delivery.attempt, held.outcome
-        failed = held.started_at is not None and not isinstance(outcome, Throttled | Snooze)
-        if decision.counted and failed:
+        if decision.counted and isinstance(outcome, Retry | Stopped):
             self.tally.retried += 1
             if self._observers:
-                error = getattr(outcome, "error", None) or getattr(outcome, "__cause__", None)
+                error = outcome.error if isinstance(outcome, Failed) else outcome.__cause__
                 self._observers.tell(MessageRetried(self._queue, message, attempt, decision.delay_seconds, error))
             return
         if decision.counted:

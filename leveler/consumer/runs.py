@@ -1,47 +1,101 @@
-"""Runs: how many handlers run now, and the wait until none does."""
+"""Runs: what the workers carry, whether they may start more, and the wait until they carry nothing."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from leveler.adapter import INFINITE
 from leveler.clock import Clock
+from leveler.consumer.held import Held
+from leveler.patience import resolve
 
 
 class Runs:
-    """Counts the handler runs of one consumer."""
+    """The handler runs of one consumer.
+
+    A delivery is carried from the moment when a worker takes it until its settlement is ordered. One whose lease is
+    lost is nobody's business any more, even if its handler never ends: nothing waits for it.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._calm = asyncio.Event()
-        self._hurried = False
+        #: Handlers that run.
         self.now = 0
+        self._carried = 0
+        self._waiting: list[asyncio.Future[None]] = []
+        self._quiet = False
+        self.closed = False
+        self._hurried = False
 
-    def begin(self) -> None:
-        self.now += 1
+    def allowed(self, held: Held) -> bool:
+        """Whether it may be started now."""
+        return not self.closed and (held.solo or not self._quiet)
 
-    def end(self) -> None:
-        self.now -= 1
+    def be_quiet(self) -> None:
+        """Start nothing but what is to start alone, until `be_loud`."""
+        self._quiet = True
 
-    def check(self) -> None:
-        """A run has ended and all that follows from it is under way."""
-        if not self.now:
-            self._calm.set()
+    def be_loud(self) -> None:
+        self._quiet = False
+
+    def close(self) -> None:
+        """Start nothing any more."""
+        self.closed = True
+
+    @property
+    def refusing(self) -> bool:
+        """Whether nothing that has just come may be started."""
+        return self._quiet or self.closed
+
+    def begin(self, batch: Sequence[Held]) -> None:
+        """A worker carries `batch` from now on."""
+        for held in batch:
+            held.carried = True
+        self._carried += len(batch)
+
+    def end(self, batch: Sequence[Held]) -> None:
+        """All that follows for `batch` is under way."""
+        for held in batch:
+            self.drop(held)
+
+    def drop(self, held: Held) -> None:
+        """Nothing follows for `held` any more, if a worker carries it."""
+        if held.carried:
+            held.carried = False
+            self._carried -= 1
+            if not self._carried and self._waiting:
+                self._let_go()
 
     def hurry(self) -> None:
         """End the `wait` that is under way, and those to come until `take_time`."""
         self._hurried = True
-        self._calm.set()
+        self._let_go()
 
     def take_time(self) -> None:
         self._hurried = False
 
+    async def calm(self) -> None:
+        """Wait until nothing is carried."""
+        while self._carried:
+            await self._wait(INFINITE)
+
     async def wait(self, seconds: float) -> None:
-        """Until no handler runs, or for so long."""
-        if not self.now or self._hurried or seconds <= 0:
-            return
-        self._calm.clear()
-        timer = self._clock.call_later(seconds, self._calm.set) if seconds != INFINITE else None
-        await self._calm.wait()
-        if timer is not None:
-            timer.cancel()
+        """Until nothing is carried, or for so long, or until hurried."""
+        if self._carried and not self._hurried and seconds > 0:
+            await self._wait(seconds)
+
+    async def _wait(self, seconds: float) -> None:
+        over = asyncio.get_running_loop().create_future()
+        self._waiting.append(over)
+        timer = self._clock.call_later(seconds, lambda: resolve(over)) if seconds != INFINITE else None
+        try:
+            await over
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._waiting.remove(over)
+
+    def _let_go(self) -> None:
+        for over in self._waiting:
+            resolve(over)

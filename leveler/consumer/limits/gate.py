@@ -42,7 +42,7 @@ class Gate:
     def credit(self, horizon_seconds: float) -> float:
         """How many runs could start within the horizon, beyond those that wait already."""
         now = self._clock.monotonic()
-        if self._paused_until > now:
+        if self._paused_until > now + horizon_seconds:
             return 0.0
         waiting = sum(runs for _, runs, _ in self._waiters) if self._waiters else 0
         return min((limit.credit(now, horizon_seconds) for limit in self.limits), default=float("inf")) - waiting
@@ -145,6 +145,7 @@ class Limits:
 
     def __init__(self, gates: Sequence[Gate]) -> None:
         self.gates = tuple(gates)
+        self._refusals = 0
 
     def credit(self, horizon_seconds: float) -> float:
         return min(gate.credit(horizon_seconds) for gate in self.gates)
@@ -154,23 +155,28 @@ class Limits:
 
     async def acquire(self, runs: int) -> bool:
         """Wait until `runs` may start. False if `refuse` came first: nothing is held then."""
-        for passed, gate in enumerate(self.gates):
-            admitted = False
-            try:
-                admitted = gate.try_start(runs) or await gate.start(runs, self)
-            finally:
-                if not admitted:
-                    for behind in self.gates[:passed]:
-                        behind.finish(runs, 0.0, Verdict.NOTHING)
-            if not admitted:
-                return False
-        return True
+        refusals = self._refusals
+        passed = 0
+        try:
+            for gate in self.gates:
+                if not (gate.try_start(runs) or await gate.start(runs, self)):
+                    return False
+                passed += 1
+                if refusals != self._refusals:  # it came when this gate had let us in and we did not know it yet
+                    return False
+            return True
+        finally:
+            if passed < len(self.gates) or refusals != self._refusals:
+                for gate in self.gates[:passed]:
+                    gate.finish(runs, 0.0, Verdict.NOTHING)
 
     def release(self, runs: int, latency_seconds: float, verdict: Verdict) -> None:
         for gate in self.gates:
             gate.finish(runs, latency_seconds, verdict)
 
     def refuse(self) -> None:
+        """Send all away who wait in `acquire` now."""
+        self._refusals += 1
         for gate in self.gates:
             gate.refuse(self)
 

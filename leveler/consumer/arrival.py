@@ -1,0 +1,76 @@
+"""Arrivals: what has just been received. Most may start, some are settled at once, and some must start alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from leveler.adapter import Delivery, Receiver
+from leveler.clock import Clock
+from leveler.consumer.held import Held
+
+
+class Arrivals:
+    """Sorts what comes in.
+
+    It is careful, which means one delivery at a time, where one that must start alone may be about to come: whatever
+    is received together with such a one has to go back. So it is careful when the process starts, whose predecessor
+    may have been ended by a message, until a delivery comes that need not start alone.
+
+    Where going back counts, it stays careful for a lease longer: by then all that an ended process held has come.
+
+    Args:
+        clock: time.
+        counted_seconds: the queue's lease where giving back counts an attempt, else 0.
+        keep: takes what has arrived into our books.
+        sort: settles what need not be started; of the others, those that may start and those that must start alone.
+        isolate: starts one alone, some time; False if it cannot.
+        give_back: gives back, uncounted where that is possible.
+        refusing: whether nothing may be started now.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        counted_seconds: float,
+        *,
+        keep: Callable[[Sequence[Held]], object],
+        sort: Callable[[Sequence[Held]], tuple[list[Held], list[Held]]],
+        isolate: Callable[[Held], bool],
+        give_back: Callable[[Sequence[Held]], object],
+        refusing: Callable[[], bool],
+    ) -> None:
+        self._clock = clock
+        self._counted_seconds = counted_seconds
+        self._keep = keep
+        self._sort = sort
+        self._isolate = isolate
+        self._give_back = give_back
+        self._refusing = refusing
+        self._careful = True
+        self._careful_until = clock.monotonic() + counted_seconds
+
+    def careful(self) -> bool:
+        """Whether to ask for one delivery at a time."""
+        return self._careful
+
+    def be_careful(self, seconds: float = 0.0) -> None:
+        """One may come that costs what comes with it an attempt: in so many seconds, or before."""
+        self._careful = True
+        self._careful_until = max(self._careful_until, self._clock.monotonic() + seconds + self._counted_seconds)
+
+    def admit(self, receiver: Receiver, deliveries: Sequence[Delivery]) -> list[Held]:
+        """Those that workers may start, in order."""
+        arrived = [Held(delivery, receiver) for delivery in deliveries]
+        self._keep(arrived)
+        if self._refusing():
+            self._give_back(arrived)
+            return []
+        startable, suspects = self._sort(arrived)
+        if suspects:
+            self.be_careful()
+            waiting = suspects[1:] if self._isolate(suspects[0]) else suspects
+            self._give_back(waiting + startable)
+            return []
+        if self._careful and self._clock.monotonic() >= self._careful_until:
+            self._careful = False
+        return startable
