@@ -67,17 +67,21 @@ class TestApp:
         settings = self.app.settings(connecting=False)
         names = {"default", *settings.brokers, *(queue.broker for queue in settings.queues.values())}
         brokers = {name: BrokerSettings(adapter=self.adapter) for name in names}
-        self.app._observers.add(self.events.append)
-        self._runtime = await self.app._start(replace(settings, brokers=brokers), self.clock, self._rng)
-        await self._runtime.consume(None, self.app._state)
+        self.app._observers.add(self._see)
+        try:
+            self._runtime = await self.app._start(replace(settings, brokers=brokers), self.clock, self._rng)
+            await self._runtime.consume(None, self.app._state)
+        except BaseException:
+            await self._end()
+            raise
         await quiet()
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._runtime is not None:
-            await self._runtime.drain(0)
-        await self.app._end()
-        self.app._observers.remove(self.events.append)
+        try:
+            await self.stop(0.0)
+        finally:
+            await self._end()
 
     # Do
 
@@ -92,7 +96,18 @@ class TestApp:
     async def duplicate(self, queue: str, message: Message) -> None:
         """Deliver `message` once more, as any broker may."""
         declared = await self._started().queue(queue)
+        if declared.can.dedup_seconds:  # only a copy gets past a broker that drops what it has seen
+            message = message.copy(attempts=message.attempts, not_before=None, failed_at=message.failed_at)
         await declared.adapter.sender(declared.spec).send([message])
+
+    async def stop(self, drain_seconds: float = 30.0) -> int:
+        """Stop the consumers as SIGTERM does; how many deliveries were left to the end of their lease. Time passes as
+        long as it takes. It is also how ``async with`` ends, without any time for handlers that still run."""
+        if self._runtime is None:
+            return 0
+        draining = asyncio.ensure_future(self._runtime.drain(drain_seconds))
+        await self._pass_time_until(draining)
+        return draining.result()
 
     async def drain(self) -> None:
         """Until every message that may be handled now has been. Delayed ones stay: `advance` to them.
@@ -169,9 +184,34 @@ class TestApp:
                 return False
         return True
 
+    async def _end(self) -> None:
+        await self.app._end()
+        self.app._observers.remove(self._see)
+        self._runtime = None
+
+    def _see(self, event: Event) -> None:
+        self.events.append(event)
+
+    async def _pass_time_until(self, done: asyncio.Future[Any]) -> None:
+        """Let time pass, and give handlers that do real work a little real time on the way."""
+        give_up_at = time.monotonic() + _PATIENCE_SECONDS
+        while time.monotonic() < give_up_at:
+            await quiet()
+            if done.done():
+                return
+            if self._running():
+                await asyncio.sleep(0.005)
+            if not done.done() and (due := self.clock.next_due()) is not None:
+                await self.clock.advance(due)
+        done.cancel()
+        raise TimeoutError(f"the consumers have not stopped after {_PATIENCE_SECONDS:.0f} s")
+
+    def _running(self) -> bool:
+        return any(consumer.health().running for consumer in self._started().consumers.values())
+
     async def _go_on(self) -> None:
         """A handler does real work, or a limit waits for time to pass."""
-        if any(consumer.health().running for consumer in self._started().consumers.values()):
+        if self._running():
             await asyncio.sleep(0.001)
         elif (due := self.clock.next_due()) is not None:
             await self.clock.advance(due)
