@@ -57,21 +57,22 @@ def run(
     if not leveler._handlers:
         raise ConfigError(f"app {app!r} consumes nothing: register a handler with @app.consumer('some-queue')")
     settings = leveler.settings()
-    for queue in only or leveler._handlers:
+    queues = list(dict.fromkeys(only or leveler._handlers))
+    for queue in queues:
         say(_described(queue, settings))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        code = runner.run(_work(leveler, only or None))
+        code = runner.run(_work(leveler, queues))
     raise typer.Exit(code)
 
 
-async def _work(app: Leveler, only: Collection[str] | None) -> int:
+async def _work(app: Leveler, queues: Collection[str]) -> int:
     # One of ours, because its idle threads can be told to end: those of the loop's own would keep the process alive.
     threads = ThreadPoolExecutor(thread_name_prefix="leveler-thread")
     asyncio.get_running_loop().set_default_executor(threads)
     consumers: dict[str, Consumer] = {}
     telling = asyncio.create_task(_tell_when_ready(app, consumers))
     try:
-        code = await app.serve(only)
+        code = await app.serve(queues)
     finally:
         telling.cancel()
     for name, consumer in consumers.items():

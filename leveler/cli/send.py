@@ -15,7 +15,7 @@ import typer
 
 from leveler.cli.complaint import WRONG_INPUT, exit_code
 from leveler.cli.source import AppOption, BrokerOption, ConfigOption, JsonOption, QueueArgument, Source, seconds
-from leveler.cli.terminal import errors_console, say, say_json
+from leveler.cli.terminal import errors_console, note, say, say_json
 from leveler.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,14 +43,19 @@ def send(
     At a wrong line it says the line's number and what is wrong, and stops; what stands before it has been sent. With
     --on-error continue it goes on. Either way the exit code is 2.
     """
-    from leveler.cli.sending import Reading
+    from leveler.cli.sending import Reading, Sending
 
     if key is not None and key_field is not None:
         raise ConfigError("give either --key or --key-field")
     words: dict[str, Any] = {"key": key, "delay": seconds("--delay", delay), "headers": _headers(header or [])}
     reading = Reading(type, key_field, words if priority is None else {**words, "priority": priority})
+    sending = Sending(queue, stop=on_error == "stop")
     with _opened(file) as stream:
-        sending = asyncio.run(_send(Source(broker, config, app), queue, stream, reading, on_error == "stop"))
+        try:
+            asyncio.run(_send(Source(broker, config, app), stream, reading, sending))
+        except KeyboardInterrupt:
+            note(f"interrupted: at least {sending.as_text()}")
+            raise
     if json:
         say_json(sending.as_data())
     else:
@@ -61,21 +66,19 @@ def send(
         raise typer.Exit(WRONG_INPUT)
 
 
-async def _send(source: Source, queue: str, stream: IO[bytes], reading: Reading, stop: bool) -> Sending:
+async def _send(source: Source, stream: IO[bytes], reading: Reading, sending: Sending) -> None:
     from leveler.cli.lines import Lines
-    from leveler.cli.sending import Sending
 
-    lines, sending = Lines(stream), Sending(queue, stop)
+    lines = Lines(stream)
     async with source.sending() as runtime:
-        producer, began = (await runtime.queue(queue)).producer, time.monotonic()
+        producer, began = (await runtime.queue(sending.queue)).producer, time.monotonic()
         with _progress(stream, lines, sending) as show:
             async for chunk in lines.chunks():
                 await sending.send(chunk, reading, producer)
+                sending.seconds = time.monotonic() - began
                 show()
                 if sending.ended:
                     break
-        sending.seconds = time.monotonic() - began
-    return sending
 
 
 def _headers(given: Sequence[str]) -> dict[str, str]:
