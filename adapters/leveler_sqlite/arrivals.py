@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+
+import msgspec
 
 from leveler_sqlite import keys
 from leveler_sqlite.schema import DELAYED, PARKED, WAITING
@@ -13,7 +14,7 @@ from leveler_sqlite.transaction import HELD, MESSAGE, READY, Queue, Transaction
 _MOST_FORGOTTEN = 1000
 
 
-class Arrival(NamedTuple):
+class Arrival(msgspec.Struct, frozen=True):
     """A message, as it is to be stored."""
 
     envelope: str
@@ -21,6 +22,7 @@ class Arrival(NamedTuple):
     #: 0 to 9, the lowest first.
     lane: int
     key: str | None
+    #: Empty where the queue does not drop duplicates.
     dedup_key: str
     delay_seconds: float
 
@@ -46,11 +48,10 @@ def arrive(
 
 
 def _put(transaction: Transaction, queue: Queue, arrival: Arrival) -> None:
-    envelope, body, lane, key, _, delay = arrival
+    lane, delay = arrival.lane, arrival.delay_seconds
+    key = arrival.key if queue.ordered else None
     number = transaction.next_id()
-    transaction.put(MESSAGE, number, envelope, body)
-    if not queue.ordered:
-        key = None
+    transaction.put(MESSAGE, number, arrival.envelope, arrival.body)
     due = transaction.now + delay
     if delay > 0:
         transaction.put(HELD, queue.id, due, number, lane, 0, due, key)
@@ -76,7 +77,8 @@ def _unseen(transaction: Transaction, queue: Queue, arrivals: Sequence[Arrival])
 
 def _remember(transaction: Transaction, queue: Queue, keys: Sequence[str], seconds: float) -> None:
     transaction.sql(
-        "DELETE FROM seen WHERE (queue, key) IN (SELECT queue, key FROM seen WHERE queue = ? AND until <= ? LIMIT ?)",
+        """DELETE FROM seen WHERE queue = ?1 AND until <= ?2 AND until <= coalesce(
+            (SELECT until FROM seen WHERE queue = ?1 AND until <= ?2 ORDER BY until LIMIT 1 OFFSET ?3), ?2)""",
         (queue.id, transaction.now, _MOST_FORGOTTEN),
     )
     for key in keys:

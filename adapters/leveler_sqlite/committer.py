@@ -12,7 +12,7 @@ from typing import Any, Final, Literal
 from leveler.clock import Clock
 from leveler.errors import BrokerUnavailable
 from leveler_sqlite import schema
-from leveler_sqlite.errors import is_busy, is_doubtful, is_full, translate
+from leveler_sqlite.errors import free_bytes, is_busy, is_doubtful, is_full, no_room, translate
 from leveler_sqlite.job import TAKEN, WAITING, WITHDRAWN, Job
 from leveler_sqlite.timeline import join
 from leveler_sqlite.transaction import Transaction
@@ -22,6 +22,10 @@ Jobs = Sequence[Job[Any]]
 #: One try to get the write lock. SQLite by itself tries ever more seldom, so that a busy process, which takes the lock
 #: again at once, would starve the others; and between two tries jobs may have been withdrawn.
 _TRY_MILLISECONDS: Final = 8
+
+#: New messages are refused while less is free: completing takes room too, before it gives any back. A full log, and
+#: the same once more in the file that it is copied into.
+_RESERVE_BYTES: Final = 2 * schema.LOG_BYTES
 
 
 class Doubt(Exception):
@@ -107,12 +111,16 @@ class Committer:
     def _commit(self, jobs: Jobs) -> set[int]:
         self._check_file()
         self._sync(any(job.synced for job in jobs) and not self._always_lazy)
-        jobs = self._begin(jobs)
-        if not jobs:
+        if not self._begin(jobs):
             return set()
+        jobs = self._take(jobs)
+        full = any(job.grows for job in jobs) and self._is_nearly_full()
         transaction = Transaction(self._connection, self.timeline)
         for job in jobs:
-            job.run(transaction)
+            if full and job.grows:
+                job.fail(no_room(self._path))
+            else:
+                job.run(transaction)
         transaction.finish()
         try:
             self._connection.execute("COMMIT")
@@ -123,20 +131,20 @@ class Committer:
             raise
         return transaction.touched
 
-    def _begin(self, jobs: Jobs) -> Jobs:
-        """Take the write lock, for as long as somebody waits for one of the jobs; those that are still wanted."""
-        while any(job.state == WAITING for job in jobs):
-            try:
-                schema.begin(self._connection)
-            except sqlite3.OperationalError as error:
-                if not is_busy(error):
-                    raise
-                self.blocked = True
-                continue
+    def _begin(self, jobs: Jobs) -> bool:
+        """Take the write lock, trying as long as one of the jobs is wanted; whether we have it."""
+        try:
+            while any(job.state == WAITING for job in jobs):
+                try:
+                    schema.begin(self._connection)
+                    return True
+                except sqlite3.OperationalError as error:
+                    if not is_busy(error):
+                        raise
+                    self.blocked = True
+            return False
+        finally:
             self.blocked = False
-            return self._take(jobs)
-        self.blocked = False
-        return []
 
     def _take(self, jobs: Jobs) -> Jobs:
         with self.taking:
@@ -157,6 +165,15 @@ class Committer:
         if wanted != self._synced:
             self._connection.execute(f"PRAGMA synchronous = {'FULL' if wanted else 'NORMAL'}")
             self._synced = wanted
+
+    def _is_nearly_full(self) -> bool:
+        """The file system, and the file itself where messages have left it, have hardly any room."""
+        free = free_bytes(self._path)
+        if free >= _RESERVE_BYTES:
+            return False
+        [pages] = self._connection.execute("PRAGMA freelist_count").fetchone()
+        [page_bytes] = self._connection.execute("PRAGMA page_size").fetchone()
+        return bool(free + pages * page_bytes < _RESERVE_BYTES)
 
     def _make_room(self) -> None:
         """What stands in the log may fit into free pages of the file, and then the log is written from its start again:

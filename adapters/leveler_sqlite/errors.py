@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sqlite3
 
 from leveler.errors import AccessDenied, BrokerError, BrokerUnavailable, ConfigError, LevelerError, MessageTooLarge
@@ -37,10 +36,7 @@ def translate(error: Exception, path: str) -> LevelerError:
         return locked(path)
     match primary_code(error):
         case sqlite3.SQLITE_FULL:
-            return BrokerUnavailable(
-                f"{path}: no room for more ({_free(path)}): free some space there, or complete or purge messages; "
-                "what was accepted before is safe"
-            )
+            return no_room(path)
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM | sqlite3.SQLITE_AUTH | sqlite3.SQLITE_CANTOPEN:
             return AccessDenied(f"{path}: cannot be written ({error}): let this user write the file and its folder")
         case sqlite3.SQLITE_NOTADB:
@@ -64,12 +60,25 @@ def locked(path: str) -> BrokerUnavailable:
     )
 
 
+def no_room(path: str) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"{path}: no room for more messages ({_free(path)}): free some space there, or let workers drain the queues; "
+        "what was accepted before is safe"
+    )
+
+
+def free_bytes(path: str) -> int:
+    """Room on the file's file system, as far as anybody may use it."""
+    found = os.statvfs(os.path.dirname(path))
+    return found.f_bavail * found.f_frsize
+
+
 def silent(path: str, seconds: float) -> str:
     return f"{path}: no answer from the disk within {seconds:g} s: it is stuck or overloaded"
 
 
 def _free(path: str) -> str:
     try:
-        return f"{shutil.disk_usage(os.path.dirname(path)).free / 2**20:.1f} MiB free on its file system"
+        return f"{free_bytes(path) / 2**20:.1f} MiB free on its file system"
     except OSError:
         return "the free space of its file system is not known"

@@ -21,11 +21,12 @@ class Job(Generic[R]):
         act: does it, in a write transaction that it shares with others. May be called again after a rollback.
         look: answers without writing, where that is possible; None as an answer means that it is not.
         synced: whether it must be on the disk before it is answered.
+        grows: whether it needs room that is not given back: refused first when the disk fills up.
         doubt: what to raise where nobody knows whether it was done.
         late: told the result if nobody waits for it any more.
     """
 
-    __slots__ = ("_answer", "_error", "act", "doubt", "future", "late", "look", "since", "state", "synced")
+    __slots__ = ("_answer", "_error", "act", "doubt", "future", "grows", "late", "look", "since", "state", "synced")
 
     def __init__(
         self,
@@ -33,12 +34,14 @@ class Job(Generic[R]):
         *,
         look: Work[R | None] | None = None,
         synced: bool = True,
+        grows: bool = False,
         doubt: type[BrokerError] = BrokerUnavailable,
         late: Callable[[R], object] | None = None,
     ) -> None:
         self.act = act
         self.look = look
         self.synced = synced
+        self.grows = grows
         self.doubt = doubt
         self.late = late
         self.state = WAITING

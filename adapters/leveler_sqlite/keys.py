@@ -42,8 +42,9 @@ def open_up(transaction: Transaction, queue: int, keys: Iterable[str]) -> None:
     """Let the first of each key into its lane, if it waits and none of its key is leased."""
     for key in dict.fromkeys(keys):
         head = transaction.sql(
-            """SELECT id, lane, state FROM line WHERE queue = ?1 AND key = ?2
-            AND NOT EXISTS (SELECT 1 FROM line WHERE queue = ?1 AND key = ?2 AND state = 1) ORDER BY id LIMIT 1""",
+            """SELECT id, lane, state FROM line WHERE queue = ?1 AND key = ?2 AND NOT EXISTS
+                (SELECT 1 FROM line INDEXED BY line_leased WHERE queue = ?1 AND key = ?2 AND state = 1)
+            ORDER BY id LIMIT 1""",
             (queue, key),
         ).fetchone()
         if head is not None and head[2] == WAITING:

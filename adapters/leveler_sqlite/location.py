@@ -84,8 +84,6 @@ def _create(path: str) -> None:
     except FileExistsError:
         file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     os.close(file)
-    if not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
-        raise PermissionError(13, "the folder cannot be written")
 
 
 def _check_kind(path: str, folder: str) -> None:

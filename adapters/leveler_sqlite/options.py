@@ -14,8 +14,8 @@ class SQLiteOptions:
 
     #: ``full``: what is accepted survives a power cut. ``normal``: it survives the end of any process, not of the host.
     synchronous: Literal["full", "normal"] = "full"
-    #: How soon a waiting receiver sees what another process did; half of it on average. Each look costs about 20 us.
-    poll_seconds: float = 0.02
+    #: How soon a waiting receiver sees what another process did; half of it on average. Each look costs about 0.1 ms.
+    poll_seconds: float = 0.025
     #: Largest message, body and headers together.
     max_message_bytes: int = 64 * 1024 * 1024
 

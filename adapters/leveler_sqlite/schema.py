@@ -84,8 +84,12 @@ _TABLES: Final = (
     "CREATE TABLE timeline (boot TEXT NOT NULL, start REAL NOT NULL)",
 )
 
-#: The write-ahead log is cut back to this after a burst.
-_LOG_BYTES: Final = 16 * 1024 * 1024
+#: For a new file. A message of 1 KB fits seven times, and three times into the usual 4096: a fifth less to write.
+_PAGE_BYTES: Final = 8192
+#: So much in the write-ahead log is copied into the file by whoever commits next.
+LOG_BYTES: Final = 4 * 1024 * 1024
+#: The log is cut back to this after a burst.
+_LONGEST_LOG_BYTES: Final = 4 * LOG_BYTES
 
 
 def connect(path: str, *, wait_seconds: float) -> sqlite3.Connection:
@@ -100,11 +104,13 @@ def connect(path: str, *, wait_seconds: float) -> sqlite3.Connection:
     )
     try:
         _check(connection, path)
+        connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         [mode] = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise ConfigError(f"{path}: its file system allows no write-ahead log: put the file on a local disk")
-        connection.execute("PRAGMA secure_delete = FAST")  # FULL would write every freed page once more
-        connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+        connection.execute("PRAGMA secure_delete = FAST")  # wipes what it writes anyway
+        connection.execute(f"PRAGMA journal_size_limit = {_LONGEST_LOG_BYTES}")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_BYTES // _PAGE_BYTES}")
         _create(connection, path)
     except BaseException as error:
         connection.close()

@@ -65,14 +65,15 @@ class SQLiteSender(Sender):
                     dedup_seconds=queue.dedup_seconds,
                     max_depth=queue.max_depth,
                 ),
+                grows=True,
                 doubt=SendUnknown,
             )
         )
 
     def _arrival(self, message: Message, now: datetime) -> Arrival:
-        if len(message.body) > self._most or size(message) > self._most:
+        if (bytes_in_all := size(message)) > self._most:
             raise MessageTooLarge(
-                f"message {message.id!r} has {size(message)} bytes, headers included; this queue takes up to "
+                f"message {message.id!r} has {bytes_in_all} bytes, headers included; this queue takes up to "
                 f"{self._most} (max_message_bytes): send a reference to the data instead"
             )
         return Arrival(
@@ -80,6 +81,6 @@ class SQLiteSender(Sender):
             message.body,
             MAX_PRIORITY - min(max(message.priority, 0), MAX_PRIORITY),
             message.key,
-            message.dedup_key,
-            message.delay_seconds(now),
+            message.dedup_key if self._queue.dedup_seconds > 0 else "",
+            0.0 if message.not_before is None else message.delay_seconds(now),
         )

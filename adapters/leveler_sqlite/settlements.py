@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from leveler_sqlite import keys
 from leveler_sqlite.claims import Lease
@@ -14,15 +16,13 @@ from leveler_sqlite.transaction import Transaction
 _OURS = "queue = ? AND due = ? AND id IN (SELECT value FROM json_each(?))"
 
 
-class Receipt:
-    """One leased message. `lease` changes when it is extended."""
+class Receipt(msgspec.Struct, eq=False):
+    """One leased message."""
 
-    __slots__ = ("key", "lease", "number")
-
-    def __init__(self, lease: Lease, number: int, key: str | None) -> None:
-        self.lease = lease
-        self.number = number
-        self.key = key
+    #: Another one when it has been extended.
+    lease: Lease
+    number: int
+    key: str | None
 
 
 class Return(NamedTuple):
@@ -41,27 +41,35 @@ class Burial(NamedTuple):
 
 
 class Group:
-    """Messages of one lease that are ours, for statements that do all of them at once."""
+    """Messages of one lease that are ours, for statements that do all of them at once.
 
-    def __init__(self, lease: Lease, receipts: Sequence[Receipt]) -> None:
+    Args:
+        lease: theirs.
+        receipts: each of them, once or more.
+        numbers: theirs, as a JSON array; made from the receipts where it is not at hand.
+    """
+
+    def __init__(self, lease: Lease, receipts: Sequence[Receipt], numbers: str | None = None) -> None:
+        self.lease = lease
         self.queue = lease.queue
-        self.size = len({receipt.number for receipt in receipts})
-        numbers = json.dumps([receipt.number for receipt in receipts])
-        self.numbers = (numbers,)
-        self.which = (lease.queue, lease.due, numbers)
+        self.receipts = receipts
+        self.numbers = json.dumps([receipt.number for receipt in receipts]) if numbers is None else numbers
+        self.which = (lease.queue, lease.due, self.numbers)
         self.keyed = [(receipt.key, receipt.number) for receipt in receipts if receipt.key is not None]
 
     def open_up(self, transaction: Transaction) -> None:
-        keys.open_up(transaction, self.queue, [key for key, _ in self.keyed])
+        """Let those behind them through."""
+        if self.keyed:
+            keys.open_up(transaction, self.queue, [key for key, _ in self.keyed])
 
 
 def complete(transaction: Transaction, receipts: Sequence[Receipt]) -> list[int]:
     """Remove them."""
-    ours, lost = _ours(transaction, receipts)
-    for group in _groups([receipts[place] for place in ours]):
-        transaction.sql(f"DELETE FROM held WHERE {_OURS}", group.which)
-        transaction.sql("DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))", group.numbers)
-        transaction.grow(group.queue, -group.size)
+    groups, lost = _ours(transaction, receipts)
+    for group in groups:
+        removed = transaction.sql(f"DELETE FROM held WHERE {_OURS}", group.which).rowcount
+        transaction.sql("DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))", (group.numbers,))
+        transaction.grow(group.queue, -removed)
         keys.leave(transaction, group.queue, group.keyed)
         group.open_up(transaction)
     return lost
@@ -69,16 +77,16 @@ def complete(transaction: Transaction, receipts: Sequence[Receipt]) -> list[int]
 
 def give_back(transaction: Transaction, returns: Sequence[Return]) -> list[int]:
     """They wait again: in their old place, or from the end of their delay."""
-    ours, lost = _ours(transaction, [one.receipt for one in returns])
-    back = [returns[place] for place in ours]
-    for counted in (True, False):
-        at_once = [one.receipt for one in back if one.delay_seconds <= 0 and one.counted == counted]
-        for group in _groups(at_once):
-            _return_now(transaction, group, counted)
-    for one in back:
-        if one.delay_seconds > 0:
-            _return_later(transaction, one)
-    for group in _groups([one.receipt for one in back]):
+    groups, lost = _ours(transaction, [one.receipt for one in returns])
+    how = {one.receipt: one for one in returns}
+    for group in groups:
+        for counted in (True, False):
+            part = [one for one in group.receipts if how[one].delay_seconds <= 0 and how[one].counted == counted]
+            if part:
+                _return_now(transaction, Group(group.lease, part), counted)
+        for receipt in group.receipts:
+            if how[receipt].delay_seconds > 0:
+                _return_later(transaction, how[receipt])
         group.open_up(transaction)
         transaction.touched.add(group.queue)
     return lost
@@ -87,19 +95,19 @@ def give_back(transaction: Transaction, returns: Sequence[Return]) -> list[int]:
 def bury(transaction: Transaction, burials: Sequence[Burial], dead_name: str) -> list[int]:
     """Move them to the queue of the dead letters, where nothing is counted."""
     dead = transaction.queue(dead_name)
-    ours, lost = _ours(transaction, [one.receipt for one in burials])
-    for place in ours:
-        receipt, envelope = burials[place]
-        transaction.sql("UPDATE message SET envelope = ? WHERE id = ?", (envelope, receipt.number))
-    for group in _groups([burials[place].receipt for place in ours]):
-        transaction.sql(
+    groups, lost = _ours(transaction, [one.receipt for one in burials])
+    envelopes = {one.receipt: one.envelope for one in burials}
+    for group in groups:
+        for receipt in group.receipts:
+            transaction.sql("UPDATE message SET envelope = ? WHERE id = ?", (envelopes[receipt], receipt.number))
+        moved = transaction.sql(
             f"""INSERT INTO ready (queue, lane, id, count, since, failed, key)
             SELECT ?, lane, id, 0, ?, NULL, NULL FROM held WHERE {_OURS}""",
             (dead.id, transaction.now, *group.which),
-        )
+        ).rowcount
         transaction.sql(f"DELETE FROM held WHERE {_OURS}", group.which)
-        transaction.grow(group.queue, -group.size)
-        transaction.grow(dead.id, group.size)
+        transaction.grow(group.queue, -moved)
+        transaction.grow(dead.id, moved)
         keys.leave(transaction, group.queue, group.keyed)
         group.open_up(transaction)
         transaction.touched.add(dead.id)
@@ -109,37 +117,39 @@ def bury(transaction: Transaction, burials: Sequence[Burial], dead_name: str) ->
 def extend(transaction: Transaction, receipts: Sequence[Receipt], lease_seconds: float) -> tuple[list[int], float]:
     """Renew their leases; when the new ones end."""
     due = transaction.now + lease_seconds
-    ours, lost = _ours(transaction, receipts)
-    for group in _groups([receipts[place] for place in ours]):
+    groups, lost = _ours(transaction, receipts)
+    for group in groups:
         transaction.sql(f"UPDATE held SET due = ? WHERE {_OURS}", (due, *group.which))
     return lost, due
 
 
-def _ours(transaction: Transaction, receipts: Sequence[Receipt]) -> tuple[list[int], list[int]]:
-    """The places of those whose lease still runs, and of the others."""
+def _ours(transaction: Transaction, receipts: Sequence[Receipt]) -> tuple[list[Group], list[int]]:
+    """Those whose lease still runs, and the places of the others."""
     transaction.flush()
-    running: dict[Lease, set[int]] = {}
-    for lease in {receipt.lease for receipt in receipts}:
-        running[lease] = _held(transaction, lease, receipts) if lease.due > transaction.now else set()
-    ours = [place for place, receipt in enumerate(receipts) if receipt.number in running[receipt.lease]]
-    lost = [place for place, receipt in enumerate(receipts) if receipt.number not in running[receipt.lease]]
-    return ours, lost
+    places: dict[Lease, list[int]] = {}
+    for place, receipt in enumerate(receipts):
+        places.setdefault(receipt.lease, []).append(place)
+    groups: list[Group] = []
+    lost: list[int] = []
+    for lease, all_places in places.items():
+        numbers = _held(transaction, lease, [receipts[place].number for place in all_places])
+        found = set(json.loads(numbers))
+        lost += [place for place in all_places if receipts[place].number not in found]
+        kept = [receipts[place] for place in all_places if receipts[place].number in found]
+        if kept:
+            groups.append(Group(lease, kept, numbers))
+    return groups, lost
 
 
-def _held(transaction: Transaction, lease: Lease, receipts: Sequence[Receipt]) -> set[int]:
-    numbers = json.dumps([receipt.number for receipt in receipts if receipt.lease is lease])
-    [found] = transaction.sql(
+def _held(transaction: Transaction, lease: Lease, numbers: Sequence[int]) -> str:
+    """Those of `numbers` that this lease still holds, as a JSON array."""
+    if lease.due <= transaction.now:
+        return "[]"
+    found: tuple[str] = transaction.sql(
         f"SELECT json_group_array(id) FROM held WHERE token = ? AND {_OURS}",
-        (lease.token, lease.queue, lease.due, numbers),
+        (lease.token, lease.queue, lease.due, json.dumps(numbers)),
     ).fetchone()
-    return set(json.loads(found))
-
-
-def _groups(receipts: Sequence[Receipt]) -> Iterator[Group]:
-    by_lease: dict[Lease, list[Receipt]] = {}
-    for receipt in receipts:
-        by_lease.setdefault(receipt.lease, []).append(receipt)
-    return (Group(lease, group) for lease, group in by_lease.items())
+    return found[0]
 
 
 def _return_now(transaction: Transaction, group: Group, counted: bool) -> None:
