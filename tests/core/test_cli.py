@@ -158,6 +158,13 @@ WRONG: list[Any] = [
         ["send", "orders", "--broker", "sqlite:///no/such/folder/x.db"],
         {},
         ["no/such/folder"],
+        id="missing folder",
+    ),
+    pytest.param(
+        lambda: None,
+        ["send", "orders", "--broker", "sqlite:////proc/orders.db"],  # nobody can write there, not even root
+        {},
+        ["/proc/orders.db", "cannot be opened for writing"],
         id="unwritable path",
     ),
     pytest.param(
