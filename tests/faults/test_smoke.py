@@ -33,3 +33,13 @@ def test_the_checker_sees_a_planted_bug(plant: str, seen_as: str) -> None:
     plan = Plan(messages=1000, faults=4, killers=2, seed=3, poison_share=0.05, plant=plant, patience_seconds=30)
     outcome = run("sqlite", plan)
     assert outcome.verdict.violations().get(seen_as), report("sqlite", plan, outcome)
+
+
+@pytest.mark.parametrize("subject", SUBJECTS)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_killer_among_63_neighbours_is_the_only_dead_letter(subject: str, workers: int) -> None:
+    outcome = run(subject, Plan(messages=64, faults=0, killers=1, poison_share=0.0, seed=1, workers=workers))
+    print(outcome.verdict)
+    assert not outcome.verdict.violations()
+    assert outcome.verdict.completed == 63
+    assert outcome.verdict.dead_by_reason == {"crash-loop": 1}
