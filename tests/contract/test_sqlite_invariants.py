@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import random
 import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from leveler_sqlite import SQLiteAdapter, SQLiteOptions
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
-from leveler.errors import BatchError, LeaseLost, QueueFull
+from leveler.errors import LeaseLost, QueueFull
 from leveler.message import Death, Message
 from leveler.testing import VirtualClock
+from leveler.testing.contract import errors_of
+
+Item = TypeVar("Item")
 
 _LEASE_SECONDS = 10.0
 _STEPS = 120
@@ -83,10 +88,8 @@ class _Life:
 
     async def send(self) -> None:
         messages = [self.message() for _ in range(self.dice.choice([1, 2, 9]))]
-        try:
-            await self.adapter.sender(self.queue).send(messages)
-        except BatchError as error:
-            assert all(isinstance(why, QueueFull) for why in error.failed.values())
+        failed = await errors_of(self.adapter.sender(self.queue).send, messages)
+        assert all(isinstance(error, QueueFull) for error in failed.values())
 
     def message(self) -> Message:
         self.sent += 1
@@ -113,18 +116,18 @@ class _Life:
         last_resort = "abandon" if receiver is self.receivers[2] else "dead_letter"
         verb = self.dice.choice(["complete", "abandon", "abandon", last_resort])
         if verb == "complete":
-            await _ignoring_lost(receiver.complete(some))
+            await _unless_lost(receiver.complete, some)
         elif verb == "dead_letter":
-            await _ignoring_lost(receiver.dead_letter([DeadLetter(one, Death(reason="rejected")) for one in some]))
+            await _unless_lost(receiver.dead_letter, [DeadLetter(one, Death(reason="rejected")) for one in some])
         else:
             delays = [self.dice.choice([0.0, 0.0, 3.0]) for _ in some]
             back = [Abandon(*pair, self.dice.random() < 0.5) for pair in zip(some, delays, strict=True)]
-            await _ignoring_lost(receiver.abandon(back))
+            await _unless_lost(receiver.abandon, back)
 
     async def extend(self) -> None:
         for receiver in self.receivers:
             some = [delivery for holder, delivery in self.held if holder is receiver and self.dice.random() < 0.5]
-            await _ignoring_lost(receiver.extend(some))
+            await _unless_lost(receiver.extend, some)
 
     async def wait(self) -> None:
         """Long waits leave a few late settlements behind, not many: most are to do something."""
@@ -151,8 +154,6 @@ class _Life:
             connection.close()
 
 
-async def _ignoring_lost(verb: object) -> None:
-    try:
-        await verb  # type: ignore[misc]  # an awaitable
-    except BatchError as error:
-        assert all(isinstance(why, LeaseLost) for why in error.failed.values())
+async def _unless_lost(verb: Callable[[Sequence[Item]], Awaitable[None]], items: Sequence[Item]) -> None:
+    failed = await errors_of(verb, items)
+    assert all(isinstance(error, LeaseLost) for error in failed.values())

@@ -1,0 +1,220 @@
+"""Many verbs share a commit, a thread and an event loop: each answers for itself."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from leveler_sqlite import SQLiteAdapter, SQLiteOptions, schema
+
+from leveler.adapter import QueueSpec
+from leveler.clock import SystemClock
+from leveler.errors import BatchError, ConfigError, LevelerError, NotStarted
+from leveler.message import Message
+
+QUEUE = QueueSpec(name="orders")
+
+
+def adapter(path: Path, *, deadline_seconds: float = 10.0, **options: Any) -> SQLiteAdapter:
+    url = f"sqlite:///{path}"
+    return SQLiteAdapter(url, SQLiteOptions(**options), clock=SystemClock(), deadline_seconds=deadline_seconds)
+
+
+def messages(count: int, body: bytes = b"x" * 1000) -> list[Message]:
+    return [Message(id=str(number), body=body, time=SystemClock().now()) for number in range(count)]
+
+
+async def fill(path: Path, count: int) -> None:
+    """One commit for each message."""
+    async with adapter(path) as opened:
+        await opened.declare(QUEUE)
+        for message in messages(count):
+            await opened.sender(QUEUE).send([message])
+
+
+def execute(path: Path, statement: str) -> Any:
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        return connection.execute(statement).fetchone()
+    finally:
+        connection.close()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Somebody else in a transaction."""
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+        connection.close()
+
+
+def test_what_is_wrong_with_one_send_is_its_own_affair(tmp_path: Path) -> None:
+    bounded = QueueSpec(name="orders", max_depth=2)
+
+    async def story() -> None:
+        async with adapter(tmp_path / "q.db") as opened:
+            await opened.declare(bounded)
+            answers = await asyncio.gather(
+                *(opened.sender(bounded).send([message]) for message in messages(3)),
+                opened.sender(QueueSpec(name="missing")).send(messages(1)),
+                opened.sender(bounded).send([Message(id="bad", body=b"", time=SystemClock().now(), type="\ud800")]),
+                return_exceptions=True,
+            )
+            assert answers[:2] == [None, None]
+            assert [_only(answer) for answer in answers[2:]] == ["QueueFull", "QueueNotFound", "InvalidMessage"]
+            assert (await opened.depth(bounded)).ready == 2
+
+    asyncio.run(story())
+
+
+def _only(error: object) -> str:
+    return type(error.failed[0] if isinstance(error, BatchError) else error).__name__
+
+
+def test_a_failure_in_the_file_fails_only_whom_it_concerns(tmp_path: Path) -> None:
+    other = QueueSpec(name="others")
+
+    async def story() -> None:
+        async with adapter(tmp_path / "q.db") as opened:
+            for queue in (QUEUE, other):
+                await opened.declare(queue)
+            [number] = execute(tmp_path / "q.db", "SELECT id FROM queue WHERE name = 'others'")
+            execute(
+                tmp_path / "q.db",
+                f"CREATE TRIGGER broken BEFORE INSERT ON ready WHEN new.queue = {number} "
+                "BEGIN SELECT RAISE(ABORT, 'out of order'); END",
+            )
+            sends = [opened.sender(queue).send(messages(2)) for queue in (QUEUE, other, QUEUE)]
+            answers = await asyncio.gather(*sends, return_exceptions=True)
+            assert answers[0] is None
+            assert answers[2] is None
+            assert isinstance(answers[1], LevelerError)
+            assert "out of order" in str(answers[1])
+            assert (await opened.depth(QUEUE)).ready == 4
+            assert (await opened.depth(other)).ready == 0
+
+    asyncio.run(story())
+
+
+def test_a_loop_that_waits_for_an_answer_lets_go_of_the_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy loop would otherwise starve the thread, for seconds on a host that has nothing else to do."""
+    path = tmp_path / "q.db"
+    naps: list[float] = []
+
+    async def story() -> None:
+        async with adapter(path) as opened:
+            await opened.declare(QUEUE)
+            with locked(path):
+                naps.clear()
+                sending = asyncio.ensure_future(opened.sender(QUEUE).send(messages(1)))
+                await asyncio.sleep(0.1)
+                assert len(naps) >= 3
+            await sending
+            naps.clear()
+            await asyncio.sleep(0.1)
+            assert naps == []
+
+    monkeypatch.setattr("leveler_sqlite.writer.time.sleep", naps.append)
+    asyncio.run(story())
+
+
+def test_a_receive_that_is_given_up_gives_back_what_comes_late(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    asyncio.run(fill(path, 3))
+
+    async def story() -> None:
+        async with adapter(path) as opened:
+            receiver = opened.receiver(QUEUE, capacity=5)
+            waiting = asyncio.ensure_future(receiver.receive(5, 5.0))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            time.sleep(0.2)  # noqa: ASYNC251  # the thread has claimed by then, and nobody has been told
+            waiting.cancel()
+            await asyncio.sleep(0.1)
+            assert (await opened.depth(QUEUE)).leased == 0
+            again = await opened.receiver(QUEUE, capacity=5).receive(5, 0.0)
+            assert [one.attempt for one in again] == [1, 1, 1]
+
+    asyncio.run(story())
+
+
+# -- processes and options
+
+
+def test_after_a_fork_the_adapter_says_that_it_cannot_be_used(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with adapter(tmp_path / "q.db") as opened:
+            await opened.declare(QUEUE)
+            opened._writer._process -= 1  # as a forked child sees it
+            with pytest.raises(NotStarted, match="fork"):
+                await opened.sender(QUEUE).send(messages(1))
+            opened._writer._process += 1
+
+    asyncio.run(story())
+
+
+def test_an_adapter_that_is_not_open_says_so(tmp_path: Path) -> None:
+    closed = adapter(tmp_path / "q.db")
+    with pytest.raises(NotStarted):
+        closed.sender(QUEUE)
+
+
+def test_no_thread_and_no_log_is_left_behind(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    asyncio.run(fill(tmp_path / "q.db", 5))
+    assert set(threading.enumerate()) <= before
+    assert [name.name for name in tmp_path.iterdir()] == ["q.db"]
+
+
+def test_normal_commits_are_reported_as_degraded(tmp_path: Path) -> None:
+    async def degraded(**options: Any) -> tuple[str, ...]:
+        async with adapter(tmp_path / "q.db", **options) as opened:
+            return (await opened.declare(QUEUE)).degraded
+
+    assert asyncio.run(degraded()) == ()
+    [line] = asyncio.run(degraded(synchronous="normal"))
+    assert "power loss" in line
+
+
+@pytest.mark.parametrize("options", [{"synchronous": "off"}, {"poll_seconds": 0.0}, {"max_message_bytes": 1}])
+def test_a_wrong_option_is_refused_with_what_was_expected(options: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"{next(iter(options))} is .*expected"):
+        SQLiteOptions(**options)
+
+
+def test_acceptance_is_synced_and_a_lease_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    async def story(act: Callable[[SQLiteAdapter], Any]) -> list[str]:
+        async with adapter(tmp_path / "q.db") as opened:
+            await opened.declare(QUEUE)
+            said.clear()
+            await act(opened)
+            return list(said)
+
+    connect = schema.connect
+
+    def traced(path: str, *, wait_seconds: float) -> sqlite3.Connection:
+        connection = connect(path, wait_seconds=wait_seconds)
+        connection.set_trace_callback(
+            lambda text: said.append(text) if text.startswith(("PRAGMA sync", "COMMIT")) else None
+        )
+        return connection
+
+    monkeypatch.setattr(schema, "connect", traced)
+    assert asyncio.run(story(lambda opened: opened.sender(QUEUE).send(messages(1)))) == ["COMMIT"]
+    taken = asyncio.run(story(lambda opened: opened.receiver(QUEUE, capacity=1).receive(1, 0.0)))
+    assert "PRAGMA synchronous = NORMAL" in taken
