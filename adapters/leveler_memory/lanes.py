@@ -37,6 +37,13 @@ class Lane:
     def put(self, entry: Entry) -> None:
         heappush(self.tail, (entry.position, entry))
 
+    def turns(self) -> Iterator[tuple[float, Entry]]:
+        """Its messages in their order, with the earliest time that each could come: not before those ahead of it."""
+        since = float("-inf")
+        for _, entry in sorted(self.tail):
+            since = max(since, entry.since)
+            yield since, entry
+
     def take(self) -> Entry:
         self.leased += 1
         return heappop(self.tail)[1]
@@ -115,7 +122,8 @@ class Lanes(Waiting):
         return self._waiting
 
     def __iter__(self) -> Iterator[Entry]:
-        return iter(sorted(self._entries()))
+        turns = [turn for lane in self._lanes.values() for turn in lane.turns()]
+        return (entry for _, entry in sorted(turns, key=lambda turn: (turn[0], turn[1].position)))
 
     def _open(self, lane: Lane, now: float) -> None:
         """Nothing of the key is leased: its head is next, unless it is delayed or there is none."""

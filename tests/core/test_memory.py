@@ -406,6 +406,13 @@ async def test_a_key_whose_delay_ends_while_its_head_is_leased_comes_once() -> N
 
 
 @on_a_loop
+async def test_a_look_shows_nothing_ahead_of_what_it_must_wait_for() -> None:
+    t = await Bench(ordered=True).declare()
+    await t.send(t.message(key="k", not_before=t.in_seconds(2)), t.message(key="k"), t.message())
+    assert [message.id for message in await t.adapter.peek(t.spec, 10)] == ["m3", "m1", "m2"]
+
+
+@on_a_loop
 async def test_a_priority_overtakes_other_keys_and_never_its_own() -> None:
     t = await Bench(ordered=True).declare()
     await t.fill(key="a", priority=1)
