@@ -15,6 +15,9 @@ from leveler_sqlite.transaction import Queue, Transaction
 #: Held messages that one claim makes ready at most: a million of them may fall due at once.
 _MOST_DUE: Final = 2000
 
+#: Payload that one claim takes at most, but for a single message that is larger.
+_MOST_BYTES: Final = 64 * 1024 * 1024
+
 #: Of one claimed message: number, count, when it failed first, key, envelope, body.
 Row = tuple[int, int, float | None, str | None, str, bytes]
 
@@ -67,35 +70,52 @@ def claim(transaction: Transaction, name: str, count: int, *, lease_seconds: flo
     queue = transaction.queue(name)
     _ripen(transaction, queue)
     by = int(counted)
-    found = transaction.sql(_FIRST, (by, queue.id, count)).fetchall()
-    if not found:
+    heads, has_room = _first(transaction, queue, by, count)
+    if not heads:
         return Claim(queue.id, transaction.at, None, [], _next_due(transaction, queue))
     lease = Lease(queue.id, transaction.now + lease_seconds, secrets.randbits(62))
-    _hold(transaction, lease, by, "(lane, id) <= (?, ?)", found[-1])
+    lane, number, *_ = heads[-1]
+    _hold(transaction, lease, by, "(lane, id) <= (?, ?)", (lane, number))
+    rows = [head[1:] for head in heads]
     if queue.ordered:
-        found = _with_followers(transaction, lease, by, found, count)
-    return Claim(queue.id, transaction.at, lease, [row[1:] for row in found], INFINITE)
+        rows = _with_followers(transaction, lease, by, rows, count - len(rows) if has_room else 0)
+    return Claim(queue.id, transaction.at, lease, rows, INFINITE)
 
 
-def _hold(transaction: Transaction, lease: Lease, by: int, which: str, row: Any) -> None:
-    transaction.sql(f"{_HOLD} AND {which}", (lease.due, lease.token, by, lease.queue, row[0], row[1]))
-    transaction.sql(f"DELETE FROM ready WHERE queue = ? AND {which}", (lease.queue, row[0], row[1]))
+def _first(transaction: Transaction, queue: Queue, by: int, count: int) -> tuple[list[tuple[Any, ...]], bool]:
+    """The next messages, each with its lane before it, and whether there is room for more payload."""
+    heads: list[tuple[Any, ...]] = []
+    total = 0
+    cursor = transaction.sql(_FIRST, (by, queue.id, count))
+    for head in cursor:
+        heads.append(head)
+        total += len(head[-1])
+        if total >= _MOST_BYTES:
+            break
+    cursor.close()
+    return heads, total < _MOST_BYTES
 
 
-def _with_followers(transaction: Transaction, lease: Lease, by: int, heads: list[Any], count: int) -> list[Any]:
+def _hold(transaction: Transaction, lease: Lease, by: int, which: str, place: tuple[int, int]) -> None:
+    transaction.sql(f"{_HOLD} AND {which}", (lease.due, lease.token, by, lease.queue, *place))
+    transaction.sql(f"DELETE FROM ready WHERE queue = ? AND {which}", (lease.queue, *place))
+
+
+def _with_followers(transaction: Transaction, lease: Lease, by: int, heads: list[Row], credit: int) -> list[Row]:
     """The claimed heads, and behind each what there is credit for of its key: in order, in one pair of hands."""
-    keyed = sum(1 for head in heads if head[4] is not None)
-    share = (count - len(heads)) // keyed if keyed else 0
-    found: list[Any] = []
+    keyed = sum(1 for _, _, _, key, *_ in heads if key is not None)
+    share = credit // keyed if keyed else 0
+    rows: list[Row] = []
     for head in heads:
-        found.append(head)
-        if head[4] is None:
+        rows.append(head)
+        number, _, _, key, *_ = head
+        if key is None or not share:
             continue
-        for place in keys.followers(transaction, lease.queue, head[4], head[1], share) if share else []:
-            found.append(transaction.sql(_ONE, (by, lease.queue, *place)).fetchone())
+        for place in keys.followers(transaction, lease.queue, key, number, share):
+            rows.append(transaction.sql(_ONE, (by, lease.queue, *place)).fetchone()[1:])
             _hold(transaction, lease, by, "lane = ? AND id = ?", place)
-    keys.mark(transaction, lease.queue, [(row[4], row[1]) for row in found if row[4] is not None], LEASED)
-    return found
+    keys.mark(transaction, lease.queue, [(key, number) for number, _, _, key, *_ in rows if key is not None], LEASED)
+    return rows
 
 
 def _ripen(transaction: Transaction, queue: Queue) -> None:

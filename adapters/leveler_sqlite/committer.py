@@ -53,14 +53,18 @@ class Committer:
         #: Guards `Job.state`, which two threads may want to change at once.
         self.taking = threading.Lock()
         try:
-            self._connection = schema.connect(path, wait_seconds=wait_seconds)
             self._identity = _identity(path)
+            self._connection = schema.connect(path, wait_seconds=wait_seconds)
+        except (sqlite3.Error, OSError, MemoryError) as error:
+            raise translate(error, path) from error
+        try:
             schema.begin(self._connection)
             self.timeline = join(self._connection, clock)
             self._connection.execute("COMMIT")
             self._connection.execute(f"PRAGMA busy_timeout = {_TRY_MILLISECONDS}")
             self._version = self._data_version()
-        except (sqlite3.Error, OSError, MemoryError) as error:
+        except (sqlite3.Error, MemoryError) as error:
+            self._connection.close()
             raise translate(error, path) from error
 
     def run(self, jobs: Jobs, *, first: bool = True) -> set[int]:

@@ -61,8 +61,8 @@ class SQLiteReceiver(Receiver):
 
     async def hold(self, limit: int) -> None:
         self._holdings.limit(limit)
-        if limit < 1 and self._claiming is not None and self._writer.withdraw(self._claiming):
-            self._claiming.future.set_result(None)
+        if limit < 1 and self._claiming is not None:
+            self._withdraw(self._claiming)
         self._bell.set()
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
@@ -142,6 +142,11 @@ class SQLiteReceiver(Receiver):
         if claim is not None:
             self.queue = claim.queue
         return claim
+
+    def _withdraw(self, claiming: Job[Claim | None]) -> None:
+        """A receive that waits for the lock of the file ends at once; one that is being done has its answer soon."""
+        if not claiming.future.done() and self._writer.withdraw(claiming):
+            claiming.future.set_result(None)
 
     def _hand_out(self, claim: Claim) -> list[Delivery]:
         """The claimed messages; what there is no room for any more goes back."""

@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from leveler_sqlite import SQLiteAdapter, SQLiteOptions, schema
 
 from leveler.adapter import QueueSpec
 from leveler.clock import SystemClock
-from leveler.errors import BatchError, ConfigError, LevelerError, NotStarted
+from leveler.errors import BatchError, BrokerUnavailable, ConfigError, LevelerError, NotStarted, SendUnknown
 from leveler.message import Message
 
 QUEUE = QueueSpec(name="orders")
@@ -147,6 +147,81 @@ def test_a_receive_that_is_given_up_gives_back_what_comes_late(tmp_path: Path) -
             assert (await opened.depth(QUEUE)).leased == 0
             again = await opened.receiver(QUEUE, capacity=5).receive(5, 0.0)
             assert [one.attempt for one in again] == [1, 1, 1]
+
+    asyncio.run(story())
+
+
+class Disk:
+    """A connection to a file on a disk that may be slow, or break, just when a commit is to be written."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self.slow_seconds = 0.0
+        self.broken = False
+
+    def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+        if statement == "COMMIT":
+            time.sleep(self.slow_seconds)
+            if self.broken:
+                error = sqlite3.OperationalError("disk I/O error")
+                error.sqlite_errorcode = sqlite3.SQLITE_IOERR
+                raise error
+        return self._connection.execute(statement, values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+@pytest.fixture
+def disks(monkeypatch: pytest.MonkeyPatch) -> list[Disk]:
+    """Those of the files that are opened from now on."""
+    found: list[Disk] = []
+    connect = schema.connect
+
+    def connected(path: str, *, wait_seconds: float) -> Disk:
+        found.append(Disk(connect(path, wait_seconds=wait_seconds)))
+        return found[-1]
+
+    monkeypatch.setattr(schema, "connect", connected)
+    return found
+
+
+def test_a_commit_whose_fate_nobody_knows_is_said_to_be_unknown(tmp_path: Path, disks: list[Disk]) -> None:
+    async def story() -> None:
+        async with adapter(tmp_path / "q.db") as opened:
+            await opened.declare(QUEUE)
+            await opened.sender(QUEUE).send(messages(1))
+            receiver = opened.receiver(QUEUE, capacity=1)
+            [delivery] = await receiver.receive(1, 0.0)
+            disks[0].broken = True
+            with pytest.raises(SendUnknown, match="may or may not"):
+                await opened.sender(QUEUE).send(messages(1))
+            with pytest.raises(BrokerUnavailable, match="may or may not"):
+                await receiver.complete([delivery])
+            disks[0].broken = False
+            await receiver.complete([delivery])
+            assert (await opened.depth(QUEUE)).ready == 0
+
+    asyncio.run(story())
+
+
+def test_a_disk_that_does_not_answer_in_time_leaves_a_send_unknown(tmp_path: Path, disks: list[Disk]) -> None:
+    async def story() -> None:
+        async with adapter(tmp_path / "q.db", deadline_seconds=0.2) as opened:
+            await opened.declare(QUEUE)
+            disks[0].slow_seconds = 0.6
+            started = time.monotonic()
+            under_way = asyncio.ensure_future(opened.sender(QUEUE).send(messages(1)))
+            await asyncio.sleep(0.1)
+            behind_it = asyncio.ensure_future(opened.sender(QUEUE).send(messages(1)))
+            with pytest.raises(SendUnknown, match="may yet be done"):
+                await under_way
+            with pytest.raises(BrokerUnavailable, match="nothing was done"):
+                await behind_it
+            assert time.monotonic() - started < 0.5
+            await asyncio.sleep(0.6)
+            disks[0].slow_seconds = 0.0
+            assert (await opened.depth(QUEUE)).ready == 1
 
     asyncio.run(story())
 
