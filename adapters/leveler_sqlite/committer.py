@@ -96,7 +96,8 @@ class Committer:
 
     def close(self) -> None:
         """The last one to close the file also tidies its log away."""
-        self._connection.close()
+        with suppress(sqlite3.Error):
+            self._connection.close()
 
     def _answer_by_looking(self, jobs: Jobs) -> Jobs:
         """Those that have to write, if any. Looking does not take the lock that all writers stand in line for."""

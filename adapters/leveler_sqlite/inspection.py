@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from leveler.adapter import Depth
+from leveler_sqlite.schema import PARKED
 from leveler_sqlite.transaction import Transaction
 
 #: Of one waiting message: number, when it failed first, envelope, body.
@@ -34,17 +36,26 @@ def depth(transaction: Transaction, name: str, dead_name: str) -> Depth:
 
 
 def peek(transaction: Transaction, name: str, limit: int) -> Sequence[Waiting]:
-    """The next waiting messages: those that are ready in their order, then those that are not yet due in theirs."""
+    """The next waiting messages: those that are ready in their order, then those that have to wait for something.
+
+    In an ordered queue these stand as they were sent, so that no key is shown out of order; else as they fall due.
+    """
     transaction.flush()
     queue = transaction.queue(name)
-    ready = transaction.sql(
-        """SELECT r.id, r.failed, m.envelope, m.body FROM ready r CROSS JOIN message m ON m.id = r.id
-        WHERE r.queue = ? ORDER BY r.lane, r.id LIMIT ?""",
-        (queue.id, limit),
+    free = _load(transaction, _FREE, (queue.id, limit))
+    bound = _BOUND_IN_ORDER if queue.ordered else _BOUND
+    return [*free, *_load(transaction, bound, (queue.id, transaction.now, limit - len(free)))]
+
+
+def _load(transaction: Transaction, which: str, values: tuple[float, ...]) -> list[Waiting]:
+    # Numbers first, so that whatever has to be sorted is small.
+    return transaction.sql(
+        f"SELECT m.id, w.failed, m.envelope, m.body FROM ({which}) w CROSS JOIN message m ON m.id = w.id", values
     ).fetchall()
-    held = transaction.sql(
-        """SELECT h.id, h.failed, m.envelope, m.body FROM held h CROSS JOIN message m ON m.id = h.id
-        WHERE h.queue = ? AND (h.token IS NULL OR h.due <= ?) ORDER BY h.due, h.id LIMIT ?""",
-        (queue.id, transaction.now, limit - len(ready)),
-    ).fetchall()
-    return [*ready, *held]
+
+
+_FREE: Final = f"SELECT id, failed FROM ready WHERE queue = ? AND lane < {PARKED} ORDER BY lane, id LIMIT ?"
+_HELD: Final = "SELECT id, failed, due FROM held WHERE queue = ?1 AND (token IS NULL OR due <= ?2)"
+_BOUND: Final = f"{_HELD} ORDER BY due, id LIMIT ?3"
+_BOUND_IN_ORDER: Final = f"""SELECT id, failed FROM (
+    SELECT id, failed, 0 FROM ready WHERE queue = ?1 AND lane >= {PARKED} UNION ALL {_HELD}) ORDER BY id LIMIT ?3"""
