@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -23,7 +24,7 @@ from leveler.errors import BatchError
 from leveler.message import Message
 from leveler.testing import VirtualClock
 from leveler.testing.contract import Target
-from leveler.testing.model import Machine, Violation
+from leveler.testing.model import Machine, Violation, model_test
 
 #: Most are found by the first ten.
 EXAMPLES = 500
@@ -38,11 +39,13 @@ class Mutant(Target):
         self.adapter_class = broken if issubclass(broken, MemoryAdapter) else MemoryAdapter
         self.options = MemoryOptions(personality=personality)
         self.spec = spec
+        self.connections = 0
 
     def clock(self) -> Clock:
         return VirtualClock()
 
     def adapter(self, clock: Clock) -> Adapter:
+        self.connections += 1
         adapter: Adapter = self.adapter_class("memory://", self.options, clock=clock, deadline_seconds=5.0)
         return adapter
 
@@ -274,6 +277,31 @@ def test_the_bug_is_found(
     machine = seed(1)(type(broken.__name__, (Machine,), {"target": Mutant(broken, personality, spec)}))
     with pytest.raises(Violation, match=f"^({sees})"):
         run_state_machine_as_test(machine, settings=_search())
+
+
+def test_a_failing_run_is_replayed_from_the_line_that_it_printed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(leveler_memory.adapter, "MemoryReceiver", ForgetsWhatWasHeldWhenTheConnectionEnds)
+    target = Mutant(ForgetsWhatWasHeldWhenTheConnectionEnds, "rabbitmq", {})
+
+    def printed() -> str:
+        with pytest.raises(Violation) as failed:
+            model_test(target, steps=10)("runTest").debug()
+        return "\n".join([*getattr(failed.value, "__notes__", []), capsys.readouterr().out])
+
+    monkeypatch.setenv("LEVELER_TEST_SEED", "1")
+    first = printed()
+    [blob] = re.findall(r"@reproduce_failure\('[\d.]+', b'([^']+)'\)", first)
+    assert "a closes" in first
+    monkeypatch.setenv("LEVELER_TEST_REPLAY", blob)
+    target.connections = 0
+    assert _steps(printed()) == _steps(first)
+    assert target.connections <= 3, "it searched again"
+
+
+def _steps(printed: str) -> list[str]:
+    return [line for line in printed.splitlines() if line.startswith("state.then")]
 
 
 def _search() -> settings:
