@@ -6,21 +6,29 @@ The tour, in the order in which a message travels:
     producer.py                 encode, stamp, check, send
     message.py, codec.py        the envelope; typed value <-> bytes
     discovery.py, adapter.py    URL -> adapter; the contract that adapters implement
+    config/, units.py           leveler.yaml and LEVELER_* -> settings; durations, sizes and rates in words
     runtime.py                  a started app: brokers connected, queues declared, consumers running
-    consumer/receiving.py       a receiver for as long as the consumer lives
-    consumer/intake.py          how many to ask for now, and the loop that asks
-    consumer/buffer.py          what was received and not started yet
-    consumer/consumer.py        the spine: decode -> acquire -> handle -> decide -> settle -> release
-    consumer/limits/            what the downstream bears
-    consumer/handler.py         run one handler; what it does becomes an outcome
-    consumer/lease.py           keep deliveries ours while their handlers run
-    consumer/decision.py        outcome -> what becomes of the delivery, with retry.py
-    consumer/settlement.py      ... carried out exactly once, in batches
-    consumer/quarantine.py      a message that may kill its process starts alone
+    consumer/                   the way of a delivery through a process, one room a step
+      receiving.py              a receiver for as long as the consumer lives
+      intake.py                 how many to ask for now, and the loop that asks
+      arrival.py                what becomes of a delivery before it is started
+      buffer.py, held.py        what was received and not started yet; a delivery in this process
+      consumer.py               the spine: decode -> acquire -> handle -> decide -> settle -> release
+      limits/                   what the downstream bears
+      handler.py, threads.py    run one handler, ``def`` ones in threads; what it does becomes an outcome
+      lease.py                  keep deliveries ours while their handlers run
+      decision.py               outcome -> what becomes of the delivery, with retry.py
+      settlement.py             ... carried out exactly once, in batches
+      parking.py                kept leased for later, where the broker cannot give back without counting
+      quarantine.py             a message that may kill its process starts alone
+      runs.py, loops.py         what runs now; the tasks of a consumer
+      report.py, surroundings.py    what a consumer tells; what it shares with its process
     deadletter.py               browse, replay, purge what was given up
     events.py                   named moments for metrics and tests
     blocking.py                 the same sends, without an event loop
-    errors.py, outcome.py, settings.py, clock.py    the words that all of them share
+    cli/, demo/                 the command, one file each; a burst to look at
+    testing/                    for users' tests and for adapters: TestApp, the contract suite, the model, faults
+    errors.py, outcome.py, retry.py, settings.py, clock.py, patience.py    the words that all of them share
 """
 
 # Users' first: an app, its handlers, what they may say
