@@ -91,7 +91,7 @@ class SettlementFailed(MessageEvent):
 
 @dataclass(frozen=True, slots=True)
 class HandlerStuck(MessageEvent):
-    """A ``def`` handler runs past its timeout. Its slot stays taken until it returns."""
+    """A handler runs past its timeout and cannot be stopped. Its slot stays taken until it returns."""
 
     run_seconds: float
 

@@ -14,7 +14,7 @@ from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery, QueueSp
 from leveler.consumer.arrival import Arrivals
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.decision import Decision, Park, Rules, decide, on_arrival, starts_alone
-from leveler.consumer.handler import Handler, Router
+from leveler.consumer.handler import Handler, Router, forget_cancellations
 from leveler.consumer.held import RUNNING, STOPPED, Held
 from leveler.consumer.intake import Intake
 from leveler.consumer.lease import Leases
@@ -208,6 +208,8 @@ class Consumer:
             finally:
                 held.run_seconds = self._clock.monotonic() - held.started_at
                 self._runs.now -= 1
+                if held.task is not None:
+                    forget_cancellations(held.task)
         return outcomes
 
     def _decide(self, held: Held, outcome: Outcome) -> Decision:
@@ -319,6 +321,7 @@ class Consumer:
                 gate.unlisten(self._intake.changed)
             self._buffer.close()
             self._threads.close()
+            self._leases.interrupt(STOPPED)
             await self._loops.cancel(_CANCEL_SECONDS)
             await self._receiving.close()
 

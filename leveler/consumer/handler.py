@@ -89,22 +89,15 @@ class Runner:
         """Run the handler on `held` to its end. Whatever it does, it comes back as an outcome."""
         try:
             result = await self._call(held)
-        except asyncio.CancelledError as cancelled:
-            if held.cut is None:
-                if _worker_is_cancelled():
-                    raise
-                return Failed(cancelled)  # the handler cancelled something of its own and let it out
         except GeneratorExit:
             raise
-        except BaseException as error:  # SystemExit and KeyboardInterrupt too: they end this message, never its worker
+        except BaseException as error:  # even a SystemExit ends its message, never its worker
+            outcome = _only(error)
             if held.cut is None:
-                only = _only(error)
-                return only if isinstance(only, Outcome) else Failed(only)
+                return outcome if isinstance(outcome, Outcome) else Failed(outcome)
         else:
             if held.cut is None:
                 return result if isinstance(result, Outcome) else COMPLETED
-        if held.task is not None:
-            held.task.uncancel()  # the cancellation was ours and meant the handler only: the worker goes on
         return _cut(held, self.handler.name)
 
 
@@ -143,9 +136,11 @@ def _cut(held: Held, name: str) -> Outcome:
     return Stopped()
 
 
-def _worker_is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+def forget_cancellations(task: asyncio.Task[Any]) -> None:
+    """Whatever was cancelled meant the run that has ended, not the worker, which goes on. Some of it may be left over
+    from a `TaskGroup` of the handler's: it does not always take its own back."""
+    while task.cancelling():
+        task.uncancel()
 
 
 def _only(error: BaseException) -> BaseException:

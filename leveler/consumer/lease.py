@@ -149,6 +149,8 @@ class Leases:
         """Its lease is over: stop its run, and never settle it."""
         if not held.lost:
             held.lost = True
+            if held.cut == TIMEOUT and held.state == RUNNING:
+                self._tell_stuck(held)
             held.interrupt(LEASE_LOST)
             self.forget(held)
             self._on_lost(held)
@@ -166,13 +168,17 @@ class Leases:
                 held.interrupt(why)
 
     def _end(self, held: Held) -> None:
-        """Its time is up. What runs on is a thread, or does not let itself be cancelled: tell once."""
+        """Its time is up. An async handler may clean up, for as long as its last lease surely lasts."""
         held.interrupt(TIMEOUT)
-        ran = self._ran(held, self._clock.monotonic())
-        # An async handler may clean up, for as long as its last lease surely lasts.
-        if held not in self._stuck and (held.task is None or ran >= self._timeout + self._lease * (1 - _RENEW_AT)):
+        grace = self._lease * (1 - _RENEW_AT)
+        if held.task is None or self._ran(held, self._clock.monotonic()) >= self._timeout + grace:
+            self._tell_stuck(held)
+
+    def _tell_stuck(self, held: Held) -> None:
+        """It runs on after it was cut: it is a thread, or does not let itself be cancelled. Said once."""
+        if held not in self._stuck:
             self._stuck.add(held)
-            self._on_stuck(held, ran)
+            self._on_stuck(held, self._ran(held, self._clock.monotonic()))
 
     @staticmethod
     def _ran(held: Held, now: float) -> float:

@@ -111,10 +111,11 @@ class Report:
     def stuck(self, held: Held, run_seconds: float) -> None:
         self.tally.stuck += 1
         message = held.delivery.message
+        why = "it is a def handler" if held.task is None else "it does not let itself be cancelled"
         log.error(
-            "%s: the def handler of message %s runs past its timeout (%.1f s) and cannot be cancelled: its slot is "
-            "taken until it returns. Let it look at ctx.cancelled, or make it async",
-            self._queue, message.id, run_seconds,
+            "%s: the handler of message %s runs past its timeout (%.1f s) and cannot be stopped: %s. Its slot is taken "
+            "until it returns: let it look at ctx.cancelled",
+            self._queue, message.id, run_seconds, why,
         )  # fmt: skip
         if self._observers:
             self._observers.tell(HandlerStuck(self._queue, message, held.delivery.attempt, run_seconds))
