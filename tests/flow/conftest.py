@@ -18,7 +18,7 @@ from leveler.testing import TestApp
 QUEUE: Final = "orders"
 
 #: Real time that one story may take. Time in it is virtual: only one that hangs needs it.
-_PATIENCE_SECONDS: Final = 60.0
+_PATIENCE_SECONDS: Final = 30.0
 
 
 @dataclass(frozen=True)
