@@ -23,7 +23,7 @@ class Buffer:
     """
 
     def __init__(self, *, ordered: bool, on_taken: Callable[[], object]) -> None:
-        self._ordered = ordered
+        self.ordered = ordered
         self._on_taken = on_taken
         self._ready: deque[Held] = deque()
         self._lanes: dict[str, deque[Held]] = {}
@@ -54,14 +54,14 @@ class Buffer:
 
     def line_up(self, arrived: Sequence[Held]) -> None:
         """These have just arrived, whatever becomes of them: none of their keys may overtake them."""
-        if self._ordered:
+        if self.ordered:
             for held in arrived:
                 if (key := held.delivery.message.key) is not None:
                     self._lanes.setdefault(key, deque()).append(held)
 
     def put(self, held: Sequence[Held]) -> None:
         """Let workers have `held`, each as soon as it is the first of its lane."""
-        self._ready.extend(self._leading(held) if self._ordered else held)
+        self._ready.extend(self._leading(held) if self.ordered else held)
         self._wake_worker()
 
     def put_first(self, held: Held) -> None:

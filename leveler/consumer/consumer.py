@@ -291,10 +291,9 @@ class Consumer:
     def _follow(self, held: Held, decision: Delivery | Abandon | DeadLetter | None) -> None:
         """The next one of its key may start, or must go back too."""
         back = decision is None or isinstance(decision, Abandon)
-        behind = self._buffer.follow(held, done=not back)
-        self._give_back(behind)
-        if behind and self._counts:
-            # Their attempts are spent for nothing: until this one has come again, and gone, its followers stay away.
+        self._give_back(self._buffer.follow(held, done=not back))
+        if back and self._counts and self._buffer.ordered:
+            # What comes with it would have to go back with it, and count: when it comes again, it is to come alone.
             self._arrivals.be_careful(decision.delay_seconds if isinstance(decision, Abandon) else 0.0)
 
     # Its life
