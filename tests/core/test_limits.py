@@ -6,12 +6,12 @@ import asyncio
 import itertools
 from bisect import bisect_left
 from collections.abc import Callable, Coroutine
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leveler.clock import Timer
 from leveler.consumer.limits import FixedConcurrency, Gate, Limit, Limits, Rate, Verdict
 from leveler.consumer.limits.rate import CATCH_UP_SECONDS
 from leveler.testing import VirtualClock
@@ -29,7 +29,7 @@ class LateClock(VirtualClock):
         super().__init__()
         self._lateness = itertools.cycle((0.0, 0.001, 0.004, 0.011, 0.002))
 
-    def call_later(self, delay_seconds: float, callback: Callable[[], object]) -> Timer:
+    def call_later(self, delay_seconds: float, callback: Callable[[], object]) -> Any:
         return super().call_later(delay_seconds + next(self._lateness), callback)
 
 
@@ -76,8 +76,8 @@ def test_no_second_sees_more_starts_than_the_rate_and_what_may_be_made_up_for(
 def test_a_rate_is_even_where_timers_are_punctual() -> None:
     started = asyncio.run(starts(VirtualClock(), 10.0, 5.0, waiters=3))
     gaps = [after - before for before, after in itertools.pairwise(started)]
-    assert gaps == pytest.approx([0.1] * len(gaps))
-    assert len(gaps) >= 49
+    assert gaps[0] == pytest.approx(0.1 - CATCH_UP_SECONDS)  # what may be made up for is there from the beginning
+    assert gaps[1:] == pytest.approx([0.1] * 49)
 
 
 def test_a_rate_after_a_rest_has_saved_up_no_more_than_a_late_timer_costs() -> None:
@@ -96,23 +96,18 @@ def test_a_start_of_several_runs_costs_each_of_them() -> None:
     assert rate.wait(0.0) == pytest.approx(0.5 - CATCH_UP_SECONDS)
 
 
-@given(per_second=st.floats(0.1, 10_000), now=st.floats(0, 1e6), spent=st.integers(0, 20), horizon=st.floats(0, 1))
+@given(per_second=st.floats(0.1, 300), now=st.floats(0, 1e5), spent=st.integers(0, 20), horizon=st.floats(0, 1))
 def test_the_credit_of_a_rate_is_what_could_start_within_the_horizon(
     per_second: float, now: float, spent: int, horizon: float
 ) -> None:
-    rate, twin = Rate(per_second), Rate(per_second)
-    for one in (rate, twin):
-        one.start(now, 1)
-        if spent:
-            one.start(now, spent)
-    credit = rate.credit(now, horizon)
-    if credit == 0:
-        assert rate.wait(now) > horizon
-        return
-    # All but the last of them leave the next one inside the horizon, give or take the arithmetic of large times.
-    slack = 1e-9 * max(1.0, now) + 1.5 / per_second
-    twin.start(now, int(credit))
-    assert abs(twin.wait(now) - horizon) <= slack or credit <= 1
+    rate = Rate(per_second)
+    if spent:
+        rate.start(now, spent)
+    credit, at, started = rate.credit(now, horizon), now, 0
+    while (at := at + rate.wait(at)) <= now + horizon:
+        rate.start(at, 1)
+        started += 1
+    assert abs(credit - started) <= 1  # the last one may fall on either side of the end
 
 
 # Concurrency.
@@ -199,7 +194,7 @@ def test_the_credit_of_a_gate_is_its_tightest_limit_less_those_that_wait() -> No
 def test_a_gate_without_limits_lets_everybody_in() -> None:
     async def story(clock: VirtualClock) -> None:
         gate = Gate("bank", [], clock)
-        assert all([gate.try_start(1) for _ in range(1000)])
+        assert all(gate.try_start(1) for _ in range(1000))
         assert (gate.credit(0.1), gate.wait()) == (float("inf"), 0.0)
 
     run(story)
