@@ -34,7 +34,7 @@ class Memory(Target):
 
 TestPlain = model_test(Memory("plain"))
 TestPlainOrdered = model_test(Memory("plain", ordered=True))
-TestPlainDedup = model_test(Memory("plain", dedup_seconds=25.0))
+TestPlainDedup = model_test(Memory("plain", dedup_seconds=5.0))
 TestSqs = model_test(Memory("sqs"))
 TestFifo = model_test(Memory("fifo", ordered=True))
 TestRabbitmq = model_test(Memory("rabbitmq"))

@@ -47,4 +47,4 @@ def _files(tmp_path: Path) -> None:
 
 TestPlain = model_test(SQLite(), examples=60)
 TestOrdered = model_test(SQLite(ordered=True), examples=60)
-TestDedup = model_test(SQLite(dedup_seconds=25.0), examples=60)
+TestDedup = model_test(SQLite(dedup_seconds=5.0), examples=60)

@@ -38,7 +38,7 @@ class Asked:
     wait_seconds: float
     #: When it had no effect yet: where another thread or process may be about to answer, when it was called.
     since: float
-    #: The highest limit that held while it was under way.
+    #: How many the receiver may hold when it is answered.
     limit: int
 
 
@@ -117,15 +117,15 @@ class Bench:
         self.note(f"{hands} holds at most {limit}")
         await self._receivers[hands].hold(limit)
         hands.limit = min(limit, hands.capacity)
-        if hands in self._asked and not self.reference.terms.strict:
-            self._asked[hands].limit = max(self._asked[hands].limit, hands.limit)
-        elif hands in self._asked:
-            self._asked[hands].limit = hands.limit
+        if asked := self._asked.get(hands):  # it may have been answered just before, unless the broker is exact
+            asked.limit = hands.limit if self.reference.terms.strict else max(asked.limit, hands.limit)
 
     async def close(self, hands: Hands) -> None:
         self.note(f"{hands} closes")
         began = self.now
         await self._receivers[hands].close()
+        hands.open = False
+        await self._look()  # what came just before goes back with the rest
         self.reference.closed(hands, Moment.between(began, self.now))
 
     # -- settlements

@@ -47,7 +47,7 @@ _VERB: Final = st.sampled_from(("complete", "give back", "bury", "extend"))
 
 _STEPS: Final[Sequence[tuple[int, st.SearchStrategy[Step]]]] = (
     (5, st.builds(steps.Send, DRAFTS)),
-    (2, st.builds(steps.SendAgain, back=st.integers(0, 5))),
+    (2, st.builds(steps.SendAgain, back=st.integers(0, 15))),
     (9, st.builds(steps.Receive, _BY, credit=st.integers(1, 5), wait=_WAIT)),
     (4, st.builds(steps.Complete, _BY, _PICKS)),
     (5, st.builds(steps.GiveBack, _BY, _RETURNS)),

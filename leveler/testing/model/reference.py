@@ -38,6 +38,7 @@ class Reference:
         self._sent = 0
         self._seen = Seen(can.dedup_seconds)
         self._gone: dict[bytes, str] = {}
+        self._copied: set[str] = set()
 
     # -- in
 
@@ -54,13 +55,13 @@ class Reference:
     def is_certain(self, message: Message, at: Moment) -> bool:
         """Whether one can say what becomes of `message`, which was sent before, if it is sent again.
 
-        While its key is remembered, yes; and when that is forgotten, if nothing of that id is left, for the copies of
-        both would have the same keys.
+        While its key is remembered, yes; and when that is forgotten, if there never was a copy of the first: those of
+        the second would have the same keys, and some of those may be remembered still.
         """
         if not self.can.dedup_seconds or self._seen.is_duplicate(message, at):
             return True
         left = any(item.message.id == message.id for item in self.items)
-        return self._seen.is_forgotten(message, at) and not left
+        return self._seen.is_forgotten(message, at) and not left and message.id not in self._copied
 
     # -- out
 
@@ -111,7 +112,8 @@ class Reference:
         if self._took(hold, error, at):
             due = self.terms.delayed(given.delay_seconds, at)
             hold.item.put_back(due, counted=given.counted or must_count)
-            hold.settled = hold.item.copied = True
+            hold.settled = True
+            self._copy(hold.item)
 
     def dead_lettered(self, hold: Hold, given: DeadLetter, error: LevelerError | None, at: Moment) -> None:
         if hold.item.dead:
@@ -130,7 +132,6 @@ class Reference:
     def closed(self, hands: Hands, at: Moment) -> None:
         """What it held comes back as after a crash: counted, and if the lease was the connection's, at once."""
         self.catch_up(at)
-        hands.open = False
         if self.can.lease == "timed":
             return
         for hold in hands.unsettled():
@@ -215,9 +216,15 @@ class Reference:
         """It is a dead letter, perhaps a copy of what it was."""
         generation = item.message.generation
         item.message = msgspec.structs.replace(item.message.dead(given.death), generation=generation)
-        item.copied = item.dead = True
+        self._copy(item)
+        item.dead = True
         item.hold = item.attempt = None
         item.due = self.terms.at_once(at)
+
+    def _copy(self, item: Item) -> None:
+        """From now on a copy of it may stand in its place."""
+        item.copied = True
+        self._copied.add(item.message.id)
 
     def _remove(self, item: Item, fate: str) -> None:
         item.hold = None
