@@ -136,6 +136,8 @@ class Producer:
             QueueFull, BrokerUnavailable: it is not queued.
             BatchError: of several messages, some were not accepted; the others were.
         """
+        if len(messages) > 1 and messages[0].id == messages[1].id:
+            raise InvalidMessage(f"several messages have the id {messages[0].id!r}: send each with an id of its own")
         failed: dict[int, LevelerError] = {}
         give_up_at = self._clock.monotonic() + self._timeout_seconds
         for start in range(0, len(messages), self._can.max_batch):
