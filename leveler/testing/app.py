@@ -70,6 +70,10 @@ class TestApp:
         self.app._observers.add(self._see)
         try:
             self._runtime = await self.app._start(replace(settings, brokers=brokers), self.clock, self._rng)
+        except BaseException:
+            self.app._observers.remove(self._see)
+            raise
+        try:
             await self._runtime.consume(None, self.app._state)
         except BaseException:
             await self._end()
