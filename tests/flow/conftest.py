@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
@@ -97,3 +98,11 @@ def tell(story: Coroutine[Any, Any, None]) -> None:
 
     asyncio.run(within_patience())
     assert unheard == []
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Threads, signals and the system clock take real time: give them what they need, and no more."""
+    give_up_at = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < give_up_at
+        await asyncio.sleep(0.001)

@@ -6,23 +6,14 @@ import asyncio
 import contextvars
 import functools
 import threading
-import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 
 import pytest
 
 from leveler import Context
 from leveler.events import HandlerStuck
 from leveler.testing import TestApp
-from tests.flow.conftest import QUEUE, Stage
-
-
-async def real_time(until: Callable[[], bool]) -> None:
-    """Threads take real time: give them what they need, and no more."""
-    give_up_at = time.monotonic() + 10
-    while not until():
-        assert time.monotonic() < give_up_at
-        await asyncio.sleep(0.001)
+from tests.flow.conftest import QUEUE, Stage, until
 
 
 def running(t: TestApp) -> int:
@@ -102,7 +93,7 @@ async def test_a_def_handler_past_its_timeout_is_told_and_reported_and_its_slot_
             assert len(t.started) == 1  # the only slot is taken as long as the thread runs
         finally:
             go_on.set()
-        await real_time(lambda: running(t) == 0)
+        await until(lambda: running(t) == 0)
         await t.drain()
         assert sum(isinstance(event, HandlerStuck) for event in t.events) == 1
         assert len(t.lost) == 1  # its lease was not kept any longer
@@ -120,7 +111,7 @@ async def test_a_def_handler_that_ends_within_its_last_lease_counts_as_failed(st
         await t.send(QUEUE, "x")
         await t.advance(21)
         go_on.set()
-        await real_time(lambda: running(t) == 0)
+        await until(lambda: running(t) == 0)
         await t.drain()
         assert [event.death.error_type for event in t.dead] == ["TimeoutError"]
 
@@ -158,7 +149,7 @@ async def test_the_threads_are_gone_after_the_stop(stage: Stage) -> None:
         await t.drain()
         assert seen
         assert all(thread.is_alive() for thread in seen)
-    await real_time(lambda: not any(thread.is_alive() for thread in seen))
+    await until(lambda: not any(thread.is_alive() for thread in seen))
 
 
 async def test_a_def_function_that_hides_an_async_one_is_awaited(stage: Stage) -> None:
