@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from leveler import ConsumerSettings, Context, Leveler, LimitSettings, RetryPolicy, Throttled
+from leveler import ConsumerSettings, Context, Leveler, LimitSettings, Retry, RetryPolicy, Throttled
 from tests.flow.conftest import QUEUE, Stage
 from tests.flow.process import in_broker
 
@@ -98,6 +98,19 @@ async def test_concurrency_is_used_up_and_never_exceeded(stage: Stage, concurren
         await t.advance(60)
         assert max(seen) == concurrency
         assert len(t.completed) == count
+
+
+async def test_what_waits_to_be_tried_again_takes_no_slot(stage: Stage) -> None:
+    async def handle(order: str, ctx: Context) -> None:
+        if order == "waits" and ctx.attempt == 1:
+            raise Retry(after=100)
+
+    async with stage.run(stage.app(handle, concurrency=1)) as t:
+        await t.send_many(QUEUE, ["waits", "a", "waits", "b"])
+        await t.advance(50)
+        assert len(t.completed) == 2
+        await t.advance(60)
+        assert len(t.completed) == 4
 
 
 async def test_two_queues_share_the_concurrency_of_their_downstream(stage: Stage) -> None:
