@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -11,7 +12,7 @@ from leveler_sqlite.schema import DELAYED, PARKED, WAITING
 from leveler_sqlite.transaction import HELD, MESSAGE, READY, Queue, Transaction
 
 #: Forgotten dedup keys that one send removes at most, so that it is not the one who pays for all.
-_MOST_FORGOTTEN = 1000
+_MOST_FORGOTTEN: Final = 1000
 
 
 class Arrival(msgspec.Struct, frozen=True):

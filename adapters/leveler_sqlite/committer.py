@@ -164,7 +164,8 @@ class Committer:
                 self._connection.execute("ROLLBACK")
         with self.taking:
             for job in jobs:
-                job.state = WITHDRAWN if job.future.done() else WAITING
+                if job.state == TAKEN:
+                    job.state = WITHDRAWN if job.future.done() else WAITING
 
     def _sync(self, wanted: bool) -> None:
         if wanted != self._synced:

@@ -28,6 +28,9 @@ VERSION: Final = 1
 #: Lanes 0 to 9 are the priorities from 9 to 0. A message that waits for another of its key is parked so much higher.
 PARKED: Final = 10
 
+#: All dead letters are in one lane, whatever their priority: the oldest message is shown first.
+DEAD_LANE: Final = 5
+
 #: States of a row in `line`.
 WAITING, LEASED, DELAYED = 0, 1, 2
 

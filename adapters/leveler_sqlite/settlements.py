@@ -10,7 +10,7 @@ import msgspec
 
 from leveler_sqlite import keys
 from leveler_sqlite.claims import Lease
-from leveler_sqlite.schema import DELAYED, PARKED, WAITING
+from leveler_sqlite.schema import DEAD_LANE, DELAYED, PARKED, WAITING
 from leveler_sqlite.transaction import Transaction
 
 _OURS = "queue = ? AND due = ? AND id IN (SELECT value FROM json_each(?))"
@@ -102,8 +102,8 @@ def bury(transaction: Transaction, burials: Sequence[Burial], dead_name: str) ->
             transaction.sql("UPDATE message SET envelope = ? WHERE id = ?", (envelopes[receipt], receipt.number))
         moved = transaction.sql(
             f"""INSERT INTO ready (queue, lane, id, count, since, failed, key)
-            SELECT ?, lane, id, 0, ?, NULL, NULL FROM held WHERE {_OURS}""",
-            (dead.id, transaction.now, *group.which),
+            SELECT ?, ?, id, 0, ?, NULL, NULL FROM held WHERE {_OURS}""",
+            (dead.id, DEAD_LANE, transaction.now, *group.which),
         ).rowcount
         transaction.sql(f"DELETE FROM held WHERE {_OURS}", group.which)
         transaction.grow(group.queue, -moved)

@@ -218,3 +218,20 @@ def _query(path: Path, statement: str) -> list[Any]:
         return connection.execute(statement).fetchall()
     finally:
         connection.close()
+
+
+def test_dead_letters_stand_as_they_were_sent_whatever_their_priority(tmp_path: Path) -> None:
+    async def story() -> list[str]:
+        async with adapter(tmp_path / "q.db") as opened:
+            await opened.declare(QUEUE)
+            now = SystemClock().now()
+            batch = [
+                Message(id=f"priority-{priority}", body=b"", priority=priority, time=now) for priority in (0, 9, 4)
+            ]
+            await opened.sender(QUEUE).send(batch)
+            receiver = opened.receiver(QUEUE, capacity=3)
+            deliveries = await receiver.receive(3, 0.0)
+            await receiver.dead_letter([DeadLetter(one, Death(reason="rejected")) for one in deliveries])
+            return [message.id for message in await opened.peek(QUEUE, 3, dead=True)]
+
+    assert asyncio.run(story()) == ["priority-0", "priority-9", "priority-4"]
