@@ -59,10 +59,10 @@ def figures(taken: Iterable[Taken], suites: Mapping[str, Suite]) -> list[Figure]
         of_round.setdefault(row, {}).update({reading.metric: reading for reading in readings})
     pairs: dict[Key, list[Pair]] = {}
     for (suite, _), rows in rounds.items():
-        reference = rows[suites[suite].reference]
+        reference = suites[suite].reference
         for row, mine in rows.items():
-            if mine is not reference:
-                for key, pair in _compared(suite, row, mine, reference):
+            if row != reference:
+                for key, pair in _compared(suite, row, mine, rows.get(reference, {})):
                     pairs.setdefault(key, []).append(pair)
     return [_figure(key, values) for key, values in pairs.items()]
 

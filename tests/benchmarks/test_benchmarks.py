@@ -59,11 +59,7 @@ def test_the_ratio_is_the_median_of_the_pairs_and_not_of_all_values() -> None:
 
 
 def test_a_measure_that_brings_its_own_reference_is_compared_with_that() -> None:
-    taken = [
-        Taken("race", "limit", 0, []),
-        Taken("race", "ours", 0, [Reading("rss_backlog_mib", 42.0, "MiB", reference=40.0)]),
-    ]
-    [figure] = figures(taken, RACE)
+    [figure] = figures([Taken("race", "ours", 0, [Reading("rss_backlog_mib", 42.0, "MiB", reference=40.0)])], RACE)
     assert (figure.reference, figure.ratio) == (40.0, 1.05)
 
 
