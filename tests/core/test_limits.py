@@ -176,6 +176,25 @@ def test_whoever_came_first_starts_first_and_nobody_overtakes() -> None:
     run(story)
 
 
+def test_nobody_overtakes_a_waiter_whose_timer_is_late() -> None:
+    class SlowClock(VirtualClock):
+        def call_later(self, delay_seconds: float, callback: Callable[[], object]) -> Any:
+            return super().call_later(delay_seconds + 1.0, callback)
+
+    async def story() -> None:
+        clock = SlowClock()
+        gate = Gate("bank", [Rate(1.0)], clock)
+        assert gate.try_start(1)
+        waiter = asyncio.create_task(gate.start(1, None))
+        await clock.advance(1.5)
+        assert gate.wait() == 0.0
+        assert (gate.try_start(1), waiter.done()) == (False, False)
+        await clock.advance(1.0)
+        assert waiter.done()
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+
+
 def test_the_credit_of_a_gate_is_its_tightest_limit_less_those_that_wait() -> None:
     async def story(clock: VirtualClock) -> None:
         gate = Gate("bank", [FixedConcurrency(3), FixedConcurrency(9)], clock)
