@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from leveler import Context
+from leveler import ConsumerSettings, Context, Leveler, LimitSettings
 from leveler.events import DeliveryLost, HandlerStuck, LoopBlocked
 from leveler.outcome import Throttled
 from tests.flow.conftest import QUEUE, Stage
@@ -84,8 +84,12 @@ async def test_a_timeout_of_the_handlers_own_is_told_apart_from_ours(stage: Stag
 async def test_a_handler_may_do_with_its_cancellation_what_it_likes(stage: Stage, how: str) -> None:
     """The run counts as failed, and the worker is as good as new: nothing of the cancellation is left in it."""
     inner: list[str] = []
+    left_over: list[int] = []
 
     async def handle(order: str, ctx: Context) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        left_over.append(task.cancelling())
         if order == "cut":
             try:
                 await t.clock.sleep(1000)
@@ -94,8 +98,7 @@ async def test_a_handler_may_do_with_its_cancellation_what_it_likes(stage: Stage
                     raise ValueError("in the cleanup") from None
                 if how == "takes its time":
                     await t.clock.sleep(2)
-                task = asyncio.current_task()
-                if how == "uncancels" and task is not None:
+                if how == "uncancels":
                     task.uncancel()
                 if how == "returns":
                     return
@@ -110,6 +113,7 @@ async def test_a_handler_may_do_with_its_cancellation_what_it_likes(stage: Stage
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(fail())
+                    await asyncio.sleep(30)
             except* ValueError:
                 inner.append("group")
         else:
@@ -126,6 +130,7 @@ async def test_a_handler_may_do_with_its_cancellation_what_it_likes(stage: Stage
                 await t.send(QUEUE, order)
                 await t.drain()
         assert inner == ["timeout", "group"] * 2
+        assert left_over == [0] * 8
         assert [event.death.error_type for event in t.dead] == ["TimeoutError", "CancelledError"] * 2
         assert len(t.completed) == 4
 
@@ -314,19 +319,30 @@ async def test_leases_are_renewed_in_batches_that_the_broker_takes(stage: Stage)
 
 
 async def test_a_pause_longer_than_a_lease_that_cannot_be_renewed_costs_the_waiting_no_attempt(stage: Stage) -> None:
-    attempts: list[int] = []
+    """What was received before its downstream was paused waits for it; where it cannot be kept, it goes back."""
+    throttled = 0
 
     async def handle(order: str, ctx: Context) -> None:
-        attempts.append(ctx.attempt)
-        if len(attempts) <= 8:
+        nonlocal throttled
+        await t.clock.sleep(1)
+        if ctx.queue == QUEUE and throttled < 8:
+            throttled += 1
             raise Throttled(after=120)
 
-    async with stage.run(stage.app(handle, attempts=3, concurrency=1)) as t:
-        await t.send_many(QUEUE, ["x"] * 5)
+    app = Leveler(
+        queues={QUEUE: stage.queue(attempts=3), "refunds": stage.queue(attempts=3)},
+        consumers={name: ConsumerSettings(downstream="billing") for name in (QUEUE, "refunds")},
+        downstreams={"billing": LimitSettings(concurrency=1)},
+    )
+    app.consumer(QUEUE)(handle)
+    app.consumer("refunds")(handle)
+    async with stage.run(app) as t:
+        for _ in range(5):
+            await t.send(QUEUE, "x")
+            await t.send("refunds", "x")
         await t.advance(3000)
-        assert (t.dead, t.lost) == ([], [])
-        assert len(t.completed) == 5
-        assert set(attempts) == {1}
+        assert (t.dead, t.lost, t.retried) == ([], [], [])
+        assert [event.attempt for event in t.completed] == [1] * 10
 
 
 async def test_a_loop_that_stands_still_is_said(stage: Stage, caplog: pytest.LogCaptureFixture) -> None:
