@@ -125,7 +125,8 @@ class Bench:
         began = self.now
         await self._receivers[hands].close()
         hands.open = False
-        await self._look()  # what came just before goes back with the rest
+        # What came to it just before goes back with the rest; what others get by its end comes after.
+        await self._look(hands)
         self.reference.closed(hands, Moment.between(began, self.now))
 
     # -- settlements
@@ -206,11 +207,12 @@ class Bench:
             await self.rig.elapse(_MARGIN_SECONDS)
         await self.settle_down()
 
-    async def _look(self) -> None:
-        """See who has an answer. On a virtual clock, timers that were set too late are due only now."""
+    async def _look(self, only: Hands | None = None) -> None:
+        """See who has an answer, or whether `only` that one has. On a virtual clock, timers that were set too late are
+        due only now."""
         await self.rig.elapse(0.0)
         await quiet()
-        self._gather()
+        self._gather(only)
 
     def _must_answer(self, hands: Hands) -> bool:
         if hands.limit <= 0 or not hands.open:
@@ -228,8 +230,9 @@ class Bench:
         """Whether a broker that has something must have sent it."""
         return self.reference.terms.strict or asked.wait_seconds >= self.rig.patience
 
-    def _gather(self) -> None:
-        done = {hands: asked for hands, asked in self._asked.items() if asked.task.done()}
+    def _gather(self, only: Hands | None) -> None:
+        asked_by = {only: self._asked[only]} if only in self._asked else {} if only else self._asked
+        done = {hands: asked for hands, asked in asked_by.items() if asked.task.done()}
         self._asked = {hands: asked for hands, asked in self._asked.items() if hands not in done}
         if not self.rig.pace.outside:
             for asked in self._asked.values():
