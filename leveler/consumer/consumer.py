@@ -13,10 +13,10 @@ from typing import Final
 from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery, QueueSpec
 from leveler.consumer.arrival import Arrivals
 from leveler.consumer.buffer import Buffer
-from leveler.consumer.decision import Decision, Park, Rules, decide, on_arrival, starts_alone
+from leveler.consumer.decision import Decision, Park, Rules, decide, on_arrival, starts_alone, verdict_on
 from leveler.consumer.handler import Handler, Router, forget_cancellations
 from leveler.consumer.held import RUNNING, STOPPED, Held
-from leveler.consumer.intake import Intake
+from leveler.consumer.intake import Intake, capacity_of
 from leveler.consumer.lease import Leases
 from leveler.consumer.limits import Limits, Verdict
 from leveler.consumer.loops import Loops
@@ -28,26 +28,15 @@ from leveler.consumer.runs import Runs
 from leveler.consumer.settlement import Settlement
 from leveler.consumer.surroundings import Surroundings as Surroundings
 from leveler.consumer.threads import Threads
-from leveler.outcome import Completed, Failed, Outcome, Retry, Throttled
+from leveler.outcome import Outcome, Throttled
 from leveler.settings import QueueSettings
 
 #: More runs at once than this in one process gain nothing that more processes would not do better.
 MOST_WORKERS: Final = 1000
-#: Received and not settled, at most: twice what can run, for what waits and what is being settled, and enough for
-#: handlers so quick that a trip to the broker is long beside them.
-MIN_CAPACITY: Final = 1000
-
 #: Settlement verbs that are under way at once, where the broker bears several.
 _VERBS_AT_ONCE: Final = 8
 #: How long a cancelled handler may take to end before its delivery is left to its lease.
 _CANCEL_SECONDS: Final = 1.0
-
-_VERDICTS: Final[dict[type[Outcome], Verdict]] = {
-    Completed: Verdict.SUCCESS,
-    Failed: Verdict.FAILURE,
-    Retry: Verdict.FAILURE,
-    Throttled: Verdict.OVERLOAD,
-}
 
 
 class Consumer:
@@ -109,7 +98,7 @@ class Consumer:
             on_failed=self.report.settlement_failed,
         )
         self._buffer = Buffer(ordered=spec.ordered, on_taken=lambda: self._intake.changed())
-        capacity = max(MIN_CAPACITY, 2 * self._workers)
+        capacity = capacity_of(self._workers)
         self._arrivals = Arrivals(
             self._clock,
             spec.lease_seconds if self._counts else 0.0,
@@ -185,7 +174,10 @@ class Consumer:
 
     async def _acquire(self, ready: list[Held]) -> bool:
         """Wait for the limits. False if none of them may start any more; then they are given back."""
-        if not all(map(self._runs.allowed, ready)) or not await self._limits.acquire(len(ready)):
+        if self._runs.refusing and not self._runs.allow(ready):
+            self._give_back(ready)
+            return False
+        if not await self._limits.acquire(len(ready)):
             self._give_back(ready)
             return False
         if any(held.lost for held in ready):  # the wait was longer than the lease
@@ -208,7 +200,7 @@ class Consumer:
             finally:
                 held.run_seconds = self._clock.monotonic() - held.started_at
                 self._runs.now -= 1
-                if held.task is not None:
+                if held.task is not None and held.task.cancelling():
                     forget_cancellations(held.task)
         return outcomes
 
@@ -230,7 +222,7 @@ class Consumer:
 
     def _release(self, held: Held, outcome: Outcome) -> None:
         """Let others start, and tell the limits how it went."""
-        self._limits.release(1, held.run_seconds, _VERDICTS.get(type(outcome), Verdict.NOTHING))
+        self._limits.release(1, held.run_seconds, verdict_on(outcome))
 
     # What comes in
 
@@ -277,7 +269,8 @@ class Consumer:
     def _on_settled(self, held: Held, decision: Delivery | Abandon | DeadLetter) -> None:
         self._leases.forget(held)
         self.report.settled(held, decision)
-        self._follow(held, decision)
+        if self._buffer.ordered:
+            self._follow(held, decision)
         self._intake.changed()
 
     def _on_lost(self, held: Held) -> None:
@@ -285,14 +278,15 @@ class Consumer:
         self._runs.drop(held)
         self._parking.forget(held)
         self._buffer.drop(held)
-        self._follow(held, None)
+        if self._buffer.ordered:
+            self._follow(held, None)
         self._intake.changed()
 
     def _follow(self, held: Held, decision: Delivery | Abandon | DeadLetter | None) -> None:
         """The next one of its key may start, or must go back too."""
         back = decision is None or isinstance(decision, Abandon)
         self._give_back(self._buffer.follow(held, done=not back))
-        if back and self._counts and self._buffer.ordered:
+        if back and self._counts:
             # What comes with it would have to go back with it, and count: when it comes again, it is to come alone.
             self._arrivals.be_careful(decision.delay_seconds if isinstance(decision, Abandon) else 0.0)
 

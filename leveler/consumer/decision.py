@@ -21,6 +21,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery
+from leveler.consumer.limits import Verdict
 from leveler.errors import UnknownType
 from leveler.message import MAX_DETAIL_BYTES, Death, cut
 from leveler.outcome import Completed, Failed, Outcome, Reject, Retry, Snooze, Stopped, Throttled, Undecodable
@@ -95,6 +96,15 @@ def decide(outcome: Outcome, delivery: Delivery, rules: Rules, now: datetime, rn
         return _decide(outcome, delivery, rules, now, rng)
     except Exception as error:  # an outcome class of the user's own, made wrongly: it failed like any other exception
         return _retry(Failed(error), delivery, rules, now, rng)
+
+
+def verdict_on(outcome: Outcome) -> Verdict:
+    """What a run that ended with `outcome` tells the limits about the downstream."""
+    if isinstance(outcome, Completed):
+        return Verdict.SUCCESS
+    if isinstance(outcome, Throttled):
+        return Verdict.OVERLOAD
+    return Verdict.FAILURE if isinstance(outcome, Retry) else Verdict.NOTHING
 
 
 def _decide(outcome: Outcome, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random) -> Decision:

@@ -24,6 +24,8 @@ HORIZON_SECONDS: Final = 0.1
 #: One receive waits no longer, so that a stop never waits longer for the one under way.
 WAIT_SECONDS: Final = 5.0
 
+# Enough for handlers so quick that a trip to the broker is long beside them.
+_MIN_CAPACITY: Final = 1000
 _FIRST_RETRY_SECONDS: Final = 0.1
 _LAST_RETRY_SECONDS: Final = 5.0
 _SHORTEST_WAIT_SECONDS: Final = 0.001
@@ -236,3 +238,8 @@ def next_hold(current: int, wanted: int, capacity: int) -> int:
     if current < wanted or wanted * 4 <= current:
         return min(1 << (wanted - 1).bit_length(), capacity) if wanted > 0 else 0
     return current
+
+
+def capacity_of(workers: int) -> int:
+    """Most deliveries to be received and not settled: twice what can run, for what waits and what is being settled."""
+    return max(_MIN_CAPACITY, 2 * workers)

@@ -24,29 +24,26 @@ class Runs:
         self.now = 0
         self._carried = 0
         self._waiting: list[asyncio.Future[None]] = []
-        self._quiet = False
-        self.closed = False
         self._hurried = False
+        #: Nothing is started any more.
+        self.closed = False
+        #: Nothing is started now, but what is to start alone.
+        self.refusing = False
 
-    def allowed(self, held: Held) -> bool:
-        """Whether it may be started now."""
-        return not self.closed and (held.solo or not self._quiet)
+    def allow(self, batch: Sequence[Held]) -> bool:
+        """Whether it may be started although we are refusing."""
+        return not self.closed and all(held.solo for held in batch)
 
     def be_quiet(self) -> None:
         """Start nothing but what is to start alone, until `be_loud`."""
-        self._quiet = True
+        self.refusing = True
 
     def be_loud(self) -> None:
-        self._quiet = False
+        self.refusing = self.closed
 
     def close(self) -> None:
         """Start nothing any more."""
-        self.closed = True
-
-    @property
-    def refusing(self) -> bool:
-        """Whether nothing that has just come may be started."""
-        return self._quiet or self.closed
+        self.refusing = self.closed = True
 
     def begin(self, batch: Sequence[Held]) -> None:
         """A worker carries `batch` from now on."""
