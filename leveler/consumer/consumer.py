@@ -222,7 +222,8 @@ class Consumer:
 
     def _release(self, held: Held, outcome: Outcome) -> None:
         """Let others start, and tell the limits how it went."""
-        self._limits.release(1, held.run_seconds, verdict_on(outcome))
+        verdict = Verdict.NOTHING if held.lost else verdict_on(outcome)  # its end was the broker's doing
+        self._limits.release(1, held.run_seconds, verdict)
 
     # What comes in
 

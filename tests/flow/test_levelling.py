@@ -9,6 +9,7 @@ from collections import Counter
 import pytest
 
 from leveler import ConsumerSettings, Context, Leveler, LimitSettings, Reject, Retry, Snooze, Throttled
+from leveler.consumer.limits import FixedConcurrency, Verdict
 from leveler.consumer.limits.rate import CATCH_UP_SECONDS
 from leveler.testing import TestApp
 from tests.flow.conftest import QUEUE, Stage
@@ -293,3 +294,50 @@ async def test_a_waiting_run_costs_no_slot_of_another_consumer(stage: Stage) -> 
         assert Counter(event.queue for event in t.completed) == {"refunds": 10}
         gate.set()
         await t.drain()
+
+
+async def test_the_limits_are_told_how_each_run_went(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is not the downstream's doing tells nothing about it."""
+    told: list[tuple[str, float]] = []
+
+    def finish(self: FixedConcurrency, now: float, runs: int, latency_seconds: float, verdict: Verdict) -> None:
+        told.append((verdict.value, latency_seconds))
+        real(self, now, runs, latency_seconds, verdict)
+
+    real = FixedConcurrency.finish
+    monkeypatch.setattr(FixedConcurrency, "finish", finish)
+
+    async def handle(what: str, ctx: Context) -> None:
+        await t.clock.sleep(2)
+        outcomes: dict[str, Exception] = {
+            "fails": ValueError(),
+            "retries": Retry(after=500),
+            "throttled": Throttled(),
+            "snoozes": Snooze(after=500),
+            "rejects": Reject("no"),
+        }
+        if what in outcomes:
+            raise outcomes[what]
+        if what == "times out":
+            await t.clock.sleep(1000)
+        if what == "is lost":
+            await t.adapter.lose_receivers()
+            await t.clock.sleep(1000)
+
+    for what, verdict in [
+        ("succeeds", "success"),
+        ("fails", "failure"),
+        ("retries", "failure"),
+        ("times out", "failure"),
+        ("throttled", "overload"),
+        ("snoozes", "nothing"),
+        ("rejects", "nothing"),
+        ("is lost", "nothing"),
+    ]:
+        told.clear()
+        async with stage.run(stage.app(handle, attempts=1)) as t:
+            await t.send(QUEUE, what)
+            await t.advance(22.5 if what == "times out" else 2.5)
+            [(said, latency_seconds), *_] = told
+            assert said == verdict, what
+            assert latency_seconds == pytest.approx(20 if what == "times out" else 2, abs=1.1)
