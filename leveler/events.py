@@ -127,16 +127,19 @@ class Observers:
     """Those who want to know. False when there are none, so that nobody makes an event for nothing."""
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
-        self._observers = list(observers)
+        self._observers = tuple(observers)
 
     def __bool__(self) -> bool:
         return bool(self._observers)
 
     def add(self, observer: Observer) -> None:
-        self._observers.append(observer)
+        self._observers = (*self._observers, observer)
 
     def remove(self, observer: Observer) -> None:
-        self._observers.remove(observer)
+        """Also while it is being told: the others still are."""
+        observers = list(self._observers)
+        observers.remove(observer)
+        self._observers = tuple(observers)
 
     def tell(self, event: Event) -> None:
         for observer in self._observers:
