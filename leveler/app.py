@@ -123,11 +123,12 @@ class Leveler:
             self._limit(queue, concurrency, units.per_second(rate) if rate is not None else None, downstream)
 
         def register(function: H) -> H:
+            added = Handler(function, type)
             handlers = self._handlers.setdefault(queue, [])
             if any(handler.type == type for handler in handlers):
                 what = "messages of any type" if type is None else f"messages of type {type!r}"
                 raise ConfigError(f"two handlers take {what} from queue {queue!r}: give each a type= of its own")
-            handlers.append(Handler(function, type))
+            handlers.append(added)
             return function
 
         return register
