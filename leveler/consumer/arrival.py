@@ -16,16 +16,18 @@ class Arrivals:
     is received together with such a one has to go back. So it is careful when the process starts, whose predecessor
     may have been ended by a message, until a delivery comes that need not start alone.
 
-    Where going back counts, it stays careful for a lease longer: by then all that an ended process held has come.
+    Where going back counts, it is kept instead, and care lasts for a lease longer: by then everything that an ended
+    process held has come.
 
     Args:
         clock: time.
         counted_seconds: the queue's lease where giving back counts an attempt, else 0.
         keep: takes what has arrived into our books.
         sort: settles what need not be started; of the others, those that may start and those that must start alone.
-        isolate: starts one alone, some time; False if it cannot.
-        give_back: gives back, uncounted where that is possible.
-        refusing: whether nothing may be started now.
+        isolate: starts one alone, some time; False if it cannot yet.
+        give_back: gives back what is not started.
+        park: keeps one that is to start alone later.
+        refusing: whether what comes now must go back.
     """
 
     def __init__(
@@ -37,6 +39,7 @@ class Arrivals:
         sort: Callable[[Sequence[Held]], tuple[list[Held], list[Held]]],
         isolate: Callable[[Held], bool],
         give_back: Callable[[Sequence[Held]], object],
+        park: Callable[[Held], object],
         refusing: Callable[[], bool],
     ) -> None:
         self._clock = clock
@@ -45,6 +48,7 @@ class Arrivals:
         self._sort = sort
         self._isolate = isolate
         self._give_back = give_back
+        self._park = park
         self._refusing = refusing
         self._careful = True
         self._careful_until = clock.monotonic() + counted_seconds
@@ -68,9 +72,16 @@ class Arrivals:
         startable, suspects = self._sort(arrived)
         if suspects:
             self.be_careful()
-            waiting = suspects[1:] if self._isolate(suspects[0]) else suspects
-            self._give_back(waiting + startable)
-            return []
+            return self._set_aside(suspects[1:] if self._isolate(suspects[0]) else suspects, startable)
         if self._careful and self._clock.monotonic() >= self._careful_until:
             self._careful = False
+        return startable
+
+    def _set_aside(self, suspects: list[Held], startable: list[Held]) -> list[Held]:
+        """What came with one that starts alone. What workers may start of it, when that has ended."""
+        if not self._counted_seconds:
+            self._give_back(suspects + startable)
+            return []
+        for held in suspects:
+            self._park(held)
         return startable

@@ -74,8 +74,8 @@ class Consumer:
         bound = [handler.bind(around.middleware, self._threads.run, spec.name, around.state) for handler in handlers]
         self._router = Router(bound)
         self._loops = Loops(spec.name, around.clock)
-        self._runs = Runs(around.clock)
-        self._parking = Parking(around.clock, refusing=lambda: self._runs.refusing, on_time=self._unpark)
+        self._runs = Runs(around.clock, keeps=self._counts)
+        self._parking = Parking(around.clock, on_time=self._unpark)
         verbs = asyncio.Semaphore(_VERBS_AT_ONCE if can.concurrent_verbs else 1)
         self._leases = Leases(
             spec.lease_seconds,
@@ -106,7 +106,8 @@ class Consumer:
             sort=self._sort,
             isolate=lambda held: self._suspects.isolate(held),
             give_back=self._give_back,
-            refusing=lambda: self._runs.refusing,
+            park=self._parking.park,
+            refusing=lambda: self._runs.refusing and not self._runs.keeping,
         )
         self._intake = Intake(
             self._clock,
@@ -174,17 +175,18 @@ class Consumer:
 
     async def _acquire(self, ready: list[Held]) -> bool:
         """Wait for the limits. False if none of them may start any more; then they are given back."""
-        if self._runs.refusing and not self._runs.allow(ready):
-            self._give_back(ready)
-            return False
-        if not await self._limits.acquire(len(ready)):
-            self._give_back(ready)
-            return False
-        if any(held.lost for held in ready):  # the wait was longer than the lease
+        runs = self._runs
+        while runs.refusing and runs.must_keep(ready):
+            await runs.keep(ready)
+        admitted = (not runs.refusing or runs.allow(ready)) and await self._limits.acquire(len(ready))
+        if not admitted and runs.refusing and runs.must_keep(ready):
+            return await self._acquire(ready)
+        if admitted and any(held.lost for held in ready):  # the wait was longer than the lease
             self._limits.release(len(ready), 0.0, Verdict.NOTHING)
+            admitted = False
+        if not admitted:
             self._give_back(ready)
-            return False
-        return True
+        return admitted
 
     async def _handle(self, ready: list[Held]) -> list[Outcome]:
         """Run the handler on each."""
@@ -247,12 +249,12 @@ class Consumer:
                 startable.append(held)
         return startable, suspects
 
-    def _unpark(self, held: Held) -> None:
-        """Its time has come."""
-        if not held.solo:
-            self._buffer.put_first(held)
-        elif not self._suspects.isolate(held):
-            self._give_back([held])
+    def _unpark(self, held: Held) -> bool:
+        """Its time has come. False if it cannot start yet."""
+        if held.solo:
+            return self._suspects.isolate(held)
+        self._buffer.put_first(held)
+        return True
 
     # What goes out
 
@@ -350,12 +352,14 @@ class Consumer:
         self._runs.hurry()
 
     async def make_quiet(self) -> None:
-        """See `leveler.consumer.quarantine.Member`. What is parked stays: giving it back would count."""
+        """See `leveler.consumer.quarantine.Member`."""
         self._runs.be_quiet()
         self._intake.pause()
         await self._intake.stop()
-        self._give_back_unstarted()
-        self._give_back(self._suspects.withdraw())
+        self._limits.refuse()
+        if not self._runs.keeping:
+            self._give_back_unstarted()
+            self._give_back(self._suspects.withdraw())
         await self._runs.calm()
         await self._settlement.settled()
 

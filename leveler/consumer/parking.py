@@ -18,20 +18,18 @@ class Parking:
 
     Args:
         clock: time.
-        refusing: whether nothing may be started just now; then those whose time has come wait on.
-        on_time: told of each one whose time has come.
+        on_time: told of each one whose time has come; False = not yet, wait on.
     """
 
-    def __init__(self, clock: Clock, refusing: Callable[[], bool], on_time: Callable[[Held], object]) -> None:
+    def __init__(self, clock: Clock, on_time: Callable[[Held], bool]) -> None:
         self._clock = clock
-        self._refusing = refusing
         self._on_time = on_time
         self._parked: dict[Held, Timer] = {}
 
     def __len__(self) -> int:
         return len(self._parked)
 
-    def park(self, held: Held, seconds: float) -> None:
+    def park(self, held: Held, seconds: float = _LOOK_AGAIN_SECONDS) -> None:
         """Keep it for so long. It is as if it had just been received."""
         held.state = ARRIVED
         held.started_at, held.outcome, held.task = None, None, None
@@ -50,9 +48,5 @@ class Parking:
         return parked
 
     def _ripe(self, held: Held) -> None:
-        if self._parked.pop(held, None) is None:
-            return
-        if self._refusing():
-            self.park(held, _LOOK_AGAIN_SECONDS)
-        else:
-            self._on_time(held)
+        if self._parked.pop(held, None) is not None and not self._on_time(held):
+            self.park(held)

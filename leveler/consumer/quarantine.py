@@ -19,7 +19,8 @@ class Member(Protocol):
     """One consumer of the process."""
 
     async def make_quiet(self) -> None:
-        """Start nothing more, give back what is not started, and return when all else is settled or lost."""
+        """Start nothing more, give back what is not started, unless that would count, and return when all else is
+        settled or lost."""
         ...
 
     def make_loud(self) -> None:
@@ -95,9 +96,9 @@ class Suspects:
 
     def isolate(self, held: Held) -> bool:
         """Start it as soon as it is alone. False if another one is before it."""
+        held.solo = True
         if self._task is not None:
             return False
-        held.solo = True
         self._on_isolated(held)
         self._pause()
         self._waiting = held

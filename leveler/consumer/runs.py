@@ -16,14 +16,20 @@ class Runs:
 
     A delivery is carried from the moment when a worker takes it until its settlement is ordered. One whose lease is
     lost is nobody's business any more, even if its handler never ends: nothing waits for it.
+
+    Args:
+        clock: time.
+        keeps: what must not start now is kept until it may, rather than given back.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, keeps: bool) -> None:
         self._clock = clock
+        self._keeps = keeps
         #: Handlers that run.
         self.now = 0
         self._carried = 0
         self._waiting: list[asyncio.Future[None]] = []
+        self._kept: list[tuple[asyncio.Future[None], Sequence[Held]]] = []
         self._hurried = False
         #: Nothing is started any more.
         self.closed = False
@@ -34,16 +40,41 @@ class Runs:
         """Whether it may be started although we are refusing."""
         return not self.closed and all(held.solo for held in batch)
 
+    @property
+    def keeping(self) -> bool:
+        """Whether what must not start now is kept."""
+        return self._keeps and not self.closed
+
+    def must_keep(self, batch: Sequence[Held]) -> bool:
+        """Whether to `keep` it, while we are refusing."""
+        return self.keeping and not self.allow(batch)
+
     def be_quiet(self) -> None:
         """Start nothing but what is to start alone, until `be_loud`."""
         self.refusing = True
 
     def be_loud(self) -> None:
         self.refusing = self.closed
+        self._look_again()
 
     def close(self) -> None:
         """Start nothing any more."""
         self.refusing = self.closed = True
+        self._look_again()
+
+    async def keep(self, batch: Sequence[Held]) -> None:
+        """Wait with `batch` until `be_loud` or `close`. Nothing waits for it meanwhile."""
+        for held in batch:
+            self.drop(held)
+        over = asyncio.get_running_loop().create_future()
+        self._kept.append((over, batch))
+        await over
+
+    def _look_again(self) -> None:
+        kept, self._kept = self._kept, []
+        for over, batch in kept:
+            self.begin(batch)  # from now on, not only when its worker has noticed
+            resolve(over)
 
     def begin(self, batch: Sequence[Held]) -> None:
         """A worker carries `batch` from now on."""

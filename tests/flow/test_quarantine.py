@@ -84,7 +84,9 @@ async def test_a_suspect_silences_the_other_consumers_of_its_process(stage: Stag
         running.add(order)
         for _ in range(2):
             if order.startswith("suspect"):
-                beside.append((order, set(running), leased(t) + leased(t, OTHER)))
+                # Where giving back counts, what waits to start is kept instead.
+                held = 1 if stage.can().uncounted == "none" else leased(t) + leased(t, OTHER)
+                beside.append((order, set(running), held))
             await t.clock.sleep(0.5)
         running.discard(order)
 
@@ -101,6 +103,63 @@ async def test_a_suspect_silences_the_other_consumers_of_its_process(stage: Stag
         ]
         assert len(t.completed) == 50
         assert (t.dead, t.lost) == ([], [])
+
+
+async def test_what_waits_while_suspects_run_alone_loses_no_attempt(stage: Stage) -> None:
+    """However many they are, and wherever it waits: for its limit, for its time, or for its turn."""
+
+    async def suspicious(order: str) -> None:
+        await t.clock.sleep(3)
+
+    async def slow(order: str, ctx: Context) -> None:
+        assert ctx.attempt == 1
+
+    app = Leveler(
+        queues={QUEUE: stage.queue(attempts=3), OTHER: stage.queue(attempts=3)},
+        consumers={OTHER: ConsumerSettings(limits=LimitSettings(rate_per_second=0.1))},
+    )
+    app.consumer(QUEUE)(suspicious)
+    app.consumer(OTHER)(slow)
+    async with stage.run(app) as t:
+        await t.send_many(OTHER, ["x"] * 8)
+        await t.send(OTHER, "later", delay=20)
+        await t.advance(1)
+        for _ in range(20):
+            await send_tried(t, "suspect", attempts=3)
+        await t.advance(400)
+        assert (t.dead, t.lost, t.retried) == ([], [], [])
+        assert len(t.completed) == 29
+
+
+@pytest.mark.parametrize("hurried", [False, True])
+async def test_a_stop_while_a_suspect_runs_alone_gives_back_what_waits(stage: Stage, hurried: bool) -> None:
+    started: list[str] = []
+
+    async def suspicious(order: str) -> None:
+        started.append(order)
+        await t.clock.sleep(3)
+
+    async def slow(order: str, ctx: Context) -> None:
+        started.append(order)
+
+    app = Leveler(
+        queues={QUEUE: stage.queue(attempts=3), OTHER: stage.queue(attempts=3)},
+        consumers={OTHER: ConsumerSettings(limits=LimitSettings(rate_per_second=0.1))},
+    )
+    app.consumer(QUEUE)(suspicious)
+    app.consumer(OTHER)(slow)
+    async with stage.run(app) as t:
+        await t.send_many(OTHER, ["x"] * 5)
+        await t.advance(1)
+        for number in range(5):
+            await send_tried(t, f"suspect {number}", attempts=3)
+        await t.advance(1)
+        assert started == ["x", "suspect 0"]
+        assert await t.stop(0.5 if hurried else 30.0) == 0
+        assert started == ["x", "suspect 0"]
+        assert leased(t) + leased(t, OTHER) == 0
+        assert in_broker(t)[0] == (5 if hurried else 4)
+        assert in_broker(t, OTHER)[0] == 4
 
 
 async def test_a_suspect_that_only_fails_is_dead_lettered_as_exhausted_and_not_as_a_killer(stage: Stage) -> None:
