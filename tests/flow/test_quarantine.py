@@ -106,29 +106,33 @@ async def test_a_suspect_silences_the_other_consumers_of_its_process(stage: Stag
 
 
 async def test_what_waits_while_suspects_run_alone_loses_no_attempt(stage: Stage) -> None:
-    """However many they are, and wherever it waits: for its limit, for its time, or for its turn."""
+    """However many they are. It waits for a downstream that another consumer keeps busy."""
+    names = (QUEUE, OTHER, "letters")
 
     async def suspicious(order: str) -> None:
+        await t.clock.sleep(1)
+
+    async def busy(order: str, ctx: Context) -> None:
+        assert ctx.attempt == 1
         await t.clock.sleep(3)
 
-    async def slow(order: str, ctx: Context) -> None:
-        assert ctx.attempt == 1
-
     app = Leveler(
-        queues={QUEUE: stage.queue(attempts=3), OTHER: stage.queue(attempts=3)},
-        consumers={OTHER: ConsumerSettings(limits=LimitSettings(rate_per_second=0.1))},
+        queues={name: stage.queue(attempts=3) for name in names},
+        consumers={name: ConsumerSettings(downstream="billing") for name in names[1:]},
+        downstreams={"billing": LimitSettings(concurrency=1)},
     )
     app.consumer(QUEUE)(suspicious)
-    app.consumer(OTHER)(slow)
+    for name in names[1:]:
+        app.consumer(name)(busy)
     async with stage.run(app) as t:
-        await t.send_many(OTHER, ["x"] * 8)
-        await t.send(OTHER, "later", delay=20)
+        for name in names[1:]:
+            await t.send_many(name, ["x"] * 20)
         await t.advance(1)
         for _ in range(20):
             await send_tried(t, "suspect", attempts=3)
-        await t.advance(400)
+        await t.advance(600)
         assert (t.dead, t.lost, t.retried) == ([], [], [])
-        assert len(t.completed) == 29
+        assert len(t.completed) == 60
 
 
 @pytest.mark.parametrize("hurried", [False, True])

@@ -27,7 +27,7 @@ async def drain(bench: Bench, leaving: list[Hands], crashed: list[Hands]) -> Non
     if bench.rig.can.lease != "timed" or not bench.reference.terms.strict:
         for hands in crashed:
             await bench.close(hands)
-    await bench.settle_down()
+    await bench.asking.settle_down()
     for dead in (False, True):
         await _empty(bench, dead=dead)
     await _check_silence(bench)
@@ -63,7 +63,7 @@ async def _check_silence(bench: Bench) -> None:
 
 
 async def _answered(bench: Bench, hands: Hands) -> None:
-    while bench.is_asking(hands):
+    while bench.asking.is_asking(hands):
         await bench.elapse(0.1)
 
 

@@ -28,7 +28,12 @@ class Machine(RuleBasedStateMachine):
         self._loop = asyncio.new_event_loop()
         self._broken = False
         self._run = Run(self.target, note)
-        self._do(self._run.start())
+        try:
+            self._do(self._run.start())
+        except BaseException:
+            self._loop.run_until_complete(self._run.bench.rig.stop())
+            self._loop.close()
+            raise
 
     @initialize(drafts=choices.DRAFTS)
     def begin(self, drafts: list[Draft]) -> None:

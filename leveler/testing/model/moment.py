@@ -7,6 +7,9 @@ from typing import Final, NamedTuple
 #: Rounding of floating point, and of wall clocks to microseconds. Two things closer than this may come in any order.
 TOLERANCE_SECONDS: Final = 0.001
 
+#: Enough to be sure that something is over, or is not.
+MARGIN_SECONDS: Final = 0.01
+
 
 class Moment(NamedTuple):
     """Not before `earliest` and not after `latest`, on the monotonic clock.

@@ -64,7 +64,7 @@ class Run:
 
     async def play(self, step: Step) -> None:
         await step.play(self)
-        await self.bench.settle_down()
+        await self.bench.asking.settle_down()
         await self.bench.check_depth()
 
     async def drain(self) -> None:

@@ -38,7 +38,7 @@ class Receive(NamedTuple):
 
     async def play(self, run: Run) -> None:
         hands = run.hands[self.by]
-        if not run.bench.is_asking(hands):
+        if not run.bench.asking.is_asking(hands):
             await run.bench.receive(hands, self.credit, run.wait_seconds(self.wait))
 
 
