@@ -191,6 +191,7 @@ class Consumer:
         """Run the handler."""
         if self._around.observers.present:
             self.report.started(held)
+        held.state = RUNNING
         handler: Runner = held.handler
         return handler.run(held)
 

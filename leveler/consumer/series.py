@@ -13,7 +13,7 @@ from typing import Final
 
 from leveler.clock import Clock
 from leveler.consumer.handler import forget_cancellations
-from leveler.consumer.held import SETTLING, Held
+from leveler.consumer.held import RUNNING, Held
 
 #: So long handlers that do not wait may keep the loop busy: heartbeats, senders and signals can bear it.
 SLICE_SECONDS: Final = 0.005
@@ -70,9 +70,7 @@ class Series:
         # When the limits were told of those that went well, and how many have since.
         self._told_at = 0.0
         self._ran = 0
-        self._begun = False
         self._over = False
-        self._waited = False
 
     @property
     def carries(self) -> bool:
@@ -82,22 +80,21 @@ class Series:
     @property
     def runs(self) -> bool:
         """Whether the current one's handler runs."""
-        return self._begun and self.current.state < SETTLING
+        return self.current.state == RUNNING
 
     def __iter__(self) -> Iterator[Held]:
         """Each one that is to start now; the limits have admitted all of them."""
         self._now = self._told_at = self._monotonic()
         self._until = self._now + SLICE_SECONDS
-        self._begun = True
         # The loop's next turn comes when a handler waits, unless the series is over by then.
         turn = asyncio.get_running_loop().call_soon(self._on_turn)
         for held in self.batch:
             if self._over:
-                return
+                break
             self.current = held
             yield held
-        if not self._waited:
-            turn.cancel()
+        turn.cancel()
+        if not self._over:
             self._stride.lengthen()
         self.break_off()
 
@@ -127,7 +124,6 @@ class Series:
 
     def _on_turn(self) -> None:
         """The current one waits. From now on others look at it, as it is written down here."""
-        self._waited = True
         self._stride.shorten()
         self.break_off()
-        self.current.runs_since(self._now, self._task)
+        self.current.waits(self._now, self._task)

@@ -53,6 +53,7 @@ class Bench:
         carried = []
         for held in self.series:
             carried.append(held.delivery.message.id)
+            held.state = RUNNING
             self.series.run_ended(held, await steps[len(carried) - 1](self))
         return carried
 
@@ -115,7 +116,7 @@ def test_what_stands_behind_one_that_waits_is_left_to_others_at_once() -> None:
             await asyncio.sleep(0)
             assert (bench.left, bench.ran) == (["2", "3"], [(1, 0.001)])
             assert (bench.batch[1].state, bench.series.runs, bench.series.carries) == (RUNNING, True, True)
-            assert bench.batch[1].started_at == 100.001
+            assert (bench.batch[1].started_at, bench.batch[1].task) == (100.001, asyncio.current_task())
             bench.clock.passed += 2
             return True
 
@@ -138,6 +139,8 @@ def test_nobody_keeps_the_loop_longer_than_a_slice() -> None:
     async def story(bench: Bench) -> None:
         assert await bench.carry(quick, long) == ["0", "1"]
         assert bench.left == ["2", "3"]
+        await asyncio.sleep(0)  # the turn that would have come had one waited
+        assert (bench.batch[1].started_at, bench.stride.length) == (None, 1)
         assert sum(runs for runs, _ in bench.ran) == 2
 
     run(4, story)
