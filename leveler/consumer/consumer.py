@@ -148,8 +148,9 @@ class Consumer:
     async def _work(self) -> None:
         """One worker. There are as many as runs at once."""
         while batch := await self._buffer.take(self._next_stride):
+            many = len(batch) > 1
             await self._carry(batch)
-            if len(batch) > 1:
+            if many:
                 await asyncio.sleep(0)  # the others have a turn
             del batch  # an idle worker remembers nothing
 
@@ -230,8 +231,6 @@ class Consumer:
 
     def _leave(self, rest: Sequence[Held]) -> None:
         """A series has broken off: this is for other workers."""
-        if not rest:
-            return
         self._limits.take_back(len(rest))
         rest = [held for held in rest if held.state < RUNNING and not held.lost]
         if self._runs.refusing and not self._runs.keeping:
