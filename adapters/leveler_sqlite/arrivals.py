@@ -18,7 +18,7 @@ _MOST_FORGOTTEN: Final = 1000
 class Arrival(msgspec.Struct, frozen=True):
     """A message, as it is to be stored."""
 
-    envelope: str
+    envelope: bytes
     body: bytes
     #: 0 to 9, the lowest first.
     lane: int
@@ -51,8 +51,11 @@ def arrive(
 def _put(transaction: Transaction, queue: Queue, arrival: Arrival) -> None:
     lane, delay = arrival.lane, arrival.delay_seconds
     key = arrival.key if queue.ordered else None
+    if key is None and delay <= 0:
+        transaction.add(queue.id, lane, arrival.envelope, arrival.body)
+        return
     number = transaction.next_id()
-    transaction.put(MESSAGE, number, arrival.envelope, arrival.body)
+    transaction.put(MESSAGE, number, arrival.envelope.decode(), arrival.body)
     due = transaction.now + delay
     if delay > 0:
         transaction.put(HELD, queue.id, due, number, lane, 0, due, key)
@@ -60,7 +63,7 @@ def _put(transaction: Transaction, queue: Queue, arrival: Arrival) -> None:
         free = keys.join(transaction, queue.id, key, number, lane, DELAYED if delay > 0 else WAITING)
         lane += 0 if free else PARKED
     if delay <= 0:
-        transaction.put(READY, queue.id, lane, number, 0, transaction.now, key)
+        transaction.put(READY, queue.id, lane, number, 1, None, 0, transaction.now, key)
 
 
 def _unseen(transaction: Transaction, queue: Queue, arrivals: Sequence[Arrival]) -> list[int]:
@@ -95,6 +98,6 @@ def _room(transaction: Transaction, queue: Queue, wanted: int, max_depth: int) -
         return wanted
     transaction.flush()
     [leased] = transaction.sql(
-        "SELECT count(*) FROM held WHERE queue = ? AND token IS NOT NULL AND due > ?", (queue.id, transaction.now)
+        "SELECT total(size) FROM held WHERE queue = ? AND token IS NOT NULL AND due > ?", (queue.id, transaction.now)
     ).fetchone()
     return max(0, max_depth - live + int(leased))

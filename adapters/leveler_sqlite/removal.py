@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any, Final
 
-from leveler_sqlite import keys
+from leveler_sqlite import keys, payload
+from leveler_sqlite.runs import Run
 from leveler_sqlite.transaction import Queue, Transaction
 
-_PORTION: Final = 2000
+#: Rows, each of which may stand for a bundle.
+_PORTION: Final = 1000
 
 
 def purge(transaction: Transaction, name: str) -> int:
@@ -41,28 +42,30 @@ def drop(transaction: Transaction, name: str) -> None:
 
 def _remove_ready(transaction: Transaction, queue: Queue) -> int:
     rows = transaction.sql(
-        "SELECT lane, id, key FROM ready WHERE queue = ? ORDER BY lane, id LIMIT ?", (queue.id, _PORTION)
+        "SELECT lane, id, size, bundle, key FROM ready WHERE queue = ? ORDER BY lane, id LIMIT ?", (queue.id, _PORTION)
     ).fetchall()
     if rows:
-        _remove(transaction, queue, [(row[1], row[2]) for row in rows])
         transaction.sql("DELETE FROM ready WHERE queue = ? AND (lane, id) <= (?, ?)", (queue.id, *rows[-1][:2]))
-    return len(rows)
+    return _remove(transaction, queue, [row[1:] for row in rows])
 
 
 def _remove_held(transaction: Transaction, queue: Queue, now: float | None) -> int:
     """Delayed messages, and those whose lease is over; without `now` all of them."""
     rows = transaction.sql(
-        "SELECT due, id, key FROM held WHERE queue = ?1 AND (?2 IS NULL OR token IS NULL OR due <= ?2) LIMIT ?3",
+        """SELECT due, id, size, bundle, key FROM held
+        WHERE queue = ?1 AND (?2 IS NULL OR token IS NULL OR due <= ?2) LIMIT ?3""",
         (queue.id, now, _PORTION),
     ).fetchall()
-    for due, number, _ in rows:
+    for due, number, *_ in rows:
         transaction.sql("DELETE FROM held WHERE queue = ? AND due = ? AND id = ?", (queue.id, due, number))
-    _remove(transaction, queue, [(row[1], row[2]) for row in rows])
-    return len(rows)
+    return _remove(transaction, queue, [row[1:] for row in rows])
 
 
-def _remove(transaction: Transaction, queue: Queue, messages: Sequence[tuple[int, Any]]) -> None:
-    numbers = json.dumps([number for number, _ in messages])
-    transaction.sql("DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))", (numbers,))
-    transaction.grow(queue.id, -len(messages))
-    keys.leave(transaction, queue.id, [(key, number) for number, key in messages if key is not None])
+def _remove(transaction: Transaction, queue: Queue, rows: Sequence[tuple[int, int, int | None, Any]]) -> int:
+    """What the rows stood for; how many messages that were."""
+    runs = [Run(*row[:3]) for row in rows]
+    total = sum(run.size for run in runs)
+    payload.discard(transaction, runs)
+    transaction.grow(queue.id, -total)
+    keys.leave(transaction, queue.id, [(key, number) for number, _, _, key in rows if key is not None])
+    return total
