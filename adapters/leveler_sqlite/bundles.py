@@ -7,10 +7,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
+from leveler.message import Message
+
 #: Rows of this size cost next to nothing a message; with more, whoever claims a single one would read too much.
 MOST_MESSAGES: Final = 64
-_MOST_BYTES: Final = 64 * 1024
+_MOST_BYTES: Final = 128 * 1024
 
+_to_json: Final = msgspec.json.Encoder().encode
 _split: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _to_numbers: Final = msgspec.json.Decoder(list[int]).decode
 
@@ -35,33 +38,34 @@ class Payload(NamedTuple):
     size: int
 
 
+#: A message that comes in, and its envelope as it is to be stored.
+Arrival = tuple[Message, bytes]
+
+
 class Bundle:
     """Messages of one lane of a queue that are to be stored together."""
 
     def __init__(self, queue: int, lane: int) -> None:
-        self.queue = queue
-        self.lane = lane
-        self.envelopes: list[bytes] = []
-        self.bodies: list[bytes] = []
+        self.place = (queue, lane)
+        self.arrivals: list[Arrival] = []
         self._bytes = 0
 
-    def take(self, queue: int, lane: int, envelope: bytes, body: bytes) -> bool:
-        """Add a message; False if it does not belong here, or there is no room. The first one always has it."""
-        total = self._bytes + len(envelope) + len(body)
-        if queue != self.queue or lane != self.lane:
-            return False
-        if self.bodies and (total > _MOST_BYTES or len(self.bodies) >= MOST_MESSAGES):
-            return False
-        self.envelopes.append(envelope)
-        self.bodies.append(body)
+    def take(self, arrivals: Sequence[Arrival]) -> int:
+        """Add messages as long as there is room, which there always is for a first one; how many that were."""
+        some = arrivals[: MOST_MESSAGES - len(self.arrivals)]
+        total = self._bytes + _bytes_of(some)
+        while total > _MOST_BYTES and len(self.arrivals) + len(some) > 1:
+            total -= _bytes_of(some[-1:])
+            some = some[:-1]
+        self.arrivals += some
         self._bytes = total
-        return True
+        return len(some)
 
     def pack(self) -> tuple[int, str, str, bytes]:
         """Its size, the lengths of the bodies, the envelopes, the bodies."""
-        lengths = msgspec.json.encode([len(body) for body in self.bodies])
-        envelopes = b"[%b]" % b",".join(self.envelopes)
-        return len(self.bodies), lengths.decode(), envelopes.decode(), b"".join(self.bodies)
+        bodies = [message.body for message, _ in self.arrivals]
+        envelopes = b"[%b]" % b",".join([envelope for _, envelope in self.arrivals])
+        return len(bodies), _to_json([*map(len, bodies)]).decode(), envelopes.decode(), b"".join(bodies)
 
 
 def lengths_of(lengths: str, size: int, bodies: bytes) -> Sequence[int]:
@@ -82,3 +86,7 @@ def envelopes_of(envelopes: str, size: int) -> Sequence[str]:
     except _MALFORMED:
         parts = []
     return parts if len(parts) == size else [""] * size
+
+
+def _bytes_of(arrivals: Sequence[Arrival]) -> int:
+    return sum([len(message.body) + len(envelope) for message, envelope in arrivals])

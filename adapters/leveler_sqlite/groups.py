@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 import msgspec
@@ -25,7 +25,7 @@ _CUT: Final = """INSERT OR REPLACE INTO held (queue, due, id, size, bundle, toke
     FROM json_each(?) p CROSS JOIN held h ON h.queue = ? AND h.due = ? AND h.id = json_extract(p.value, '$[0]')"""
 
 
-class Receipt(msgspec.Struct, eq=False):
+class Receipt(msgspec.Struct, eq=False, gc=False):
     """One leased message."""
 
     #: Another one when it has been extended.
@@ -71,22 +71,29 @@ class Group:
             self.runs = [one for _, one in alone]
 
 
-def ours(transaction: Transaction, receipts: Mapping[int, Receipt]) -> tuple[list[Group], list[int]]:
-    """Of `receipts`, by their places: those whose lease still runs, and the places of the others."""
+def ours(transaction: Transaction, receipts: Sequence[Receipt]) -> tuple[list[Group], list[int]]:
+    """Of `receipts`: those whose lease still runs, and the places of the others."""
     transaction.flush()
-    places: dict[Lease, list[int]] = {}
-    for place, receipt in receipts.items():
-        places.setdefault(receipt.lease, []).append(place)
     groups: list[Group] = []
     lost: list[int] = []
-    for lease, all_places in places.items():
-        runs = _single_out(transaction, lease, {receipts[place].number for place in all_places})
-        found = {number for run in runs for number in run.numbers}
-        lost += [place for place in all_places if receipts[place].number not in found]
+    for lease, places in _by_lease(receipts).items():
+        numbers = {receipts[place].number for place in places}
+        runs = _single_out(transaction, lease, numbers)
+        if sum(run.size for run in runs) < len(numbers):
+            found = {number for run in runs for number in run.numbers}
+            lost += [place for place in places if receipts[place].number not in found]
+            places = [place for place in places if receipts[place].number in found]
         if runs:
-            kept = [receipts[place] for place in all_places if receipts[place].number in found]
-            groups.append(Group(lease, kept, runs))
+            groups.append(Group(lease, [receipts[place] for place in places], runs))
     return groups, lost
+
+
+def _by_lease(receipts: Sequence[Receipt]) -> dict[Lease, Sequence[int]]:
+    """The places of the receipts of each lease: nearly always it is the same one."""
+    leases = {receipt.lease for receipt in receipts}
+    if len(leases) == 1:
+        return {leases.pop(): range(len(receipts))}
+    return {lease: [place for place, one in enumerate(receipts) if one.lease is lease] for lease in leases}
 
 
 def _single_out(transaction: Transaction, lease: Lease, numbers: Collection[int]) -> list[Run]:

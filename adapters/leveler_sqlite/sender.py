@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 from leveler.adapter import QueueSpec, Sender
 from leveler.clock import Clock
 from leveler.errors import BatchError, LevelerError, MessageTooLarge, QueueFull, SendUnknown
-from leveler.message import MAX_PRIORITY, Message
-from leveler_sqlite.arrivals import Arrival, arrive
+from leveler.message import Message
+from leveler_sqlite.arrivals import arrive
+from leveler_sqlite.bundles import Arrival
 from leveler_sqlite.envelope import encode, size
 from leveler_sqlite.job import Job
 from leveler_sqlite.writer import Writer
@@ -36,14 +36,12 @@ class SQLiteSender(Sender):
     async def send(self, messages: Sequence[Message]) -> None:
         failed: dict[int, LevelerError] = {}
         arrivals: list[Arrival] = []
-        places: list[int] = []
-        now = self._clock.now()
         for place, message in enumerate(messages):
             try:
-                arrivals.append(self._arrival(message, now))
-                places.append(place)
+                arrivals.append((message, self._envelope(message)))
             except LevelerError as error:
                 failed[place] = error
+        places = [place for place in range(len(messages)) if place not in failed] if failed else range(len(messages))
         for refused in await self._arrive(arrivals):
             failed[places[refused]] = QueueFull(
                 f"queue {self._queue.name!r} is at its bound of {self._queue.max_depth} waiting messages: send again "
@@ -54,14 +52,15 @@ class SQLiteSender(Sender):
 
     async def _arrive(self, arrivals: Sequence[Arrival]) -> Sequence[int]:
         if not arrivals:
-            return []
-        queue = self._queue
+            return ()
+        queue, now = self._queue, self._clock.now()
         return await self._writer.do(
             Job(
                 lambda transaction: arrive(
                     transaction,
                     queue.name,
                     arrivals,
+                    sent_at=now,
                     dedup_seconds=queue.dedup_seconds,
                     max_depth=queue.max_depth,
                 ),
@@ -70,17 +69,12 @@ class SQLiteSender(Sender):
             )
         )
 
-    def _arrival(self, message: Message, now: datetime) -> Arrival:
-        if (bytes_in_all := size(message)) > self._most:
+    def _envelope(self, message: Message) -> bytes:
+        envelope = encode(message)
+        # It is longer than what counts of it: nearly every message is small enough without being measured.
+        if len(envelope) + len(message.body) > self._most and (bytes_in_all := size(message)) > self._most:
             raise MessageTooLarge(
                 f"message {message.id!r} has {bytes_in_all} bytes, headers included; this queue takes up to "
                 f"{self._most} (max_message_bytes): send a reference to the data instead"
             )
-        return Arrival(
-            encode(message),
-            message.body,
-            MAX_PRIORITY - min(max(message.priority, 0), MAX_PRIORITY),
-            message.key,
-            message.dedup_key if self._queue.dedup_seconds > 0 else "",
-            0.0 if message.not_before is None else message.delay_seconds(now),
-        )
+        return envelope

@@ -28,7 +28,7 @@ class Burial(NamedTuple):
 
 def complete(transaction: Transaction, receipts: Sequence[Receipt]) -> list[int]:
     """Remove them."""
-    groups, lost = ours(transaction, dict(enumerate(receipts)))
+    groups, lost = ours(transaction, receipts)
     for group in groups:
         transaction.sql(f"DELETE FROM held WHERE {group.WHICH}", group.which)
         payload.discard(transaction, group.runs)
@@ -41,27 +41,14 @@ def give_back(transaction: Transaction, returns: Sequence[Return]) -> list[int]:
     lost: list[int] = []
     for counted in (True, False):
         for delayed in (False, True):
-            part = {
-                place: one.receipt
-                for place, one in enumerate(returns)
-                if one.counted == counted and (one.delay_seconds > 0) == delayed
-            }
-            groups, gone = ours(transaction, part)
-            lost += gone
-            for group in groups:
-                if delayed:
-                    _return_later(transaction, group, {one.receipt: one.delay_seconds for one in returns}, counted)
-                else:
-                    _return_now(transaction, group, counted)
-                group.open_up(transaction)
-                transaction.touched.add(group.queue)
+            lost += _give_back(transaction, returns, counted, delayed)
     return lost
 
 
 def bury(transaction: Transaction, burials: Sequence[Burial], dead_name: str) -> list[int]:
     """Move them to the queue of the dead letters, where nothing is counted."""
     dead = transaction.queue(dead_name)
-    groups, lost = ours(transaction, {place: one.receipt for place, one in enumerate(burials)})
+    groups, lost = ours(transaction, [one.receipt for one in burials])
     envelopes = {one.receipt: one.envelope.decode() for one in burials}
     for group in groups:
         group.extract(transaction)
@@ -82,7 +69,7 @@ def bury(transaction: Transaction, burials: Sequence[Burial], dead_name: str) ->
 def extend(transaction: Transaction, receipts: Sequence[Receipt], lease_seconds: float) -> tuple[list[int], float]:
     """Renew their leases; when the new ones end."""
     due = transaction.now + lease_seconds
-    groups, lost = ours(transaction, dict(enumerate(receipts)))
+    groups, lost = ours(transaction, receipts)
     for group in groups:
         transaction.sql(f"UPDATE held SET due = ? WHERE {group.WHICH}", (due, *group.which))
     return lost, due
@@ -93,6 +80,21 @@ def _gone(transaction: Transaction, group: Group) -> None:
     transaction.grow(group.queue, -group.size)
     keys.leave(transaction, group.queue, group.keyed)
     group.open_up(transaction)
+
+
+def _give_back(transaction: Transaction, returns: Sequence[Return], counted: bool, delayed: bool) -> list[int]:
+    places = [
+        place for place, one in enumerate(returns) if one.counted == counted and (one.delay_seconds > 0) == delayed
+    ]
+    groups, lost = ours(transaction, [returns[place].receipt for place in places])
+    for group in groups:
+        if delayed:
+            _return_later(transaction, group, {one.receipt: one.delay_seconds for one in returns}, counted)
+        else:
+            _return_now(transaction, group, counted)
+        group.open_up(transaction)
+        transaction.touched.add(group.queue)
+    return [places[index] for index in lost]
 
 
 def _return_now(transaction: Transaction, group: Group, counted: bool) -> None:

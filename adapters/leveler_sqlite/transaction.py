@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from leveler.errors import QueueNotFound
-from leveler_sqlite.bundles import Bundle
+from leveler_sqlite.bundles import Arrival, Bundle
 from leveler_sqlite.timeline import Timeline
 
 #: Rows per statement. Each statement gives up the interpreter lock, and from a busy event loop it is slow to come
@@ -67,7 +67,8 @@ class Transaction:
         self.touched: set[int] = set()
         self._queues: dict[str, Queue] = {}
         self._growth: dict[int, int] = {}
-        self._last_id: int | None = None
+        #: 0 = not known yet; a file that has had no message yet is asked again.
+        self._last_id = 0
         self._bundle: Bundle | None = None
         self._new: dict[str, list[Any]] = {}
 
@@ -105,13 +106,17 @@ class Transaction:
         self._close_bundle()
         return self._take_ids(1)
 
-    def add(self, queue: int, lane: int, envelope: bytes, body: bytes) -> None:
-        """A new message that is ready and has no key, to be stored with those that were added just before."""
-        bundle = self._bundle
-        if bundle is None or not bundle.take(queue, lane, envelope, body):
-            self._close_bundle()
-            self._bundle = Bundle(queue, lane)
-            self._bundle.take(queue, lane, envelope, body)
+    def add(self, queue: int, lane: int, arrivals: Sequence[Arrival]) -> None:
+        """New messages that are ready and have no key, to be stored with each other and those added just before."""
+        done = 0
+        while done < len(arrivals):
+            bundle = self._bundle
+            if bundle is None or bundle.place != (queue, lane):
+                self._close_bundle()
+                bundle = self._bundle = Bundle(queue, lane)
+            done += bundle.take(arrivals[done:])
+            if done < len(arrivals):
+                self._close_bundle()
 
     def put(self, table: Table, *row: Any) -> None:
         """Insert `row`, at the latest when somebody looks."""
@@ -140,14 +145,14 @@ class Transaction:
         size, lengths, envelopes, bodies = bundle.pack()
         first = self._take_ids(size)
         if size == 1:
-            self.put(MESSAGE, first, bundle.envelopes[0].decode(), bodies)
+            self.put(MESSAGE, first, bundle.arrivals[0][1].decode(), bodies)
         else:
             self.put(BUNDLE, first, size, lengths, envelopes, bodies)
-        self.put(READY, bundle.queue, bundle.lane, first, size, first if size > 1 else None, 0, self.now, None)
+        self.put(READY, *bundle.place, first, size, first if size > 1 else None, 0, self.now, None)
 
     def _take_ids(self, count: int) -> int:
         """The first of them."""
-        if self._last_id is None:
+        if not self._last_id:
             [self._last_id] = self.sql(_LAST_ID).fetchone()
         first = self._last_id + 1
         self._last_id += count

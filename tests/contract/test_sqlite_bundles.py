@@ -172,7 +172,7 @@ def test_what_does_not_belong_together_is_in_no_bundle(path: Path) -> None:
     async def story(adapter: SQLiteAdapter, clock: VirtualClock) -> None:
         kinds: list[dict[str, Any]] = [{}, {"priority": 5}, {"not_before": clock.now() + timedelta(seconds=5)}, {}, {}]
         batch = [message(number, clock, **words) for number, words in enumerate(kinds)]
-        large = Message(id="5", body=b"x" * 100_000, time=clock.now())
+        large = Message(id="5", body=b"x" * 200_000, time=clock.now())
         await adapter.sender(QUEUE).send([*batch, large, message(6, clock)])
         assert execute(path, "SELECT id, size FROM bundle") == [(4, 2)]
         await clock.advance(5.1)
