@@ -12,6 +12,7 @@ from leveler_sqlite.arrivals import arrive
 from leveler_sqlite.bundles import Arrival
 from leveler_sqlite.envelope import encode, size
 from leveler_sqlite.job import Job
+from leveler_sqlite.sending import Sending
 from leveler_sqlite.writer import Writer
 
 
@@ -29,6 +30,7 @@ class SQLiteSender(Sender):
         self._writer = writer
         self._clock = clock
         self._most = max_message_bytes
+        self._sending: Sending | None = None
 
     def size(self, message: Message) -> int:
         return size(message)
@@ -53,20 +55,23 @@ class SQLiteSender(Sender):
     async def _arrive(self, arrivals: Sequence[Arrival]) -> Sequence[int]:
         if not arrivals:
             return ()
+        if self._sending is None or not self._sending.open:
+            self._sending = Sending(self._writer, self._job)
+        return await self._sending.join(arrivals)
+
+    def _job(self, arrivals: Sequence[Arrival]) -> Job[Sequence[int]]:
         queue, now = self._queue, self._clock.now()
-        return await self._writer.do(
-            Job(
-                lambda transaction: arrive(
-                    transaction,
-                    queue.name,
-                    arrivals,
-                    sent_at=now,
-                    dedup_seconds=queue.dedup_seconds,
-                    max_depth=queue.max_depth,
-                ),
-                grows=True,
-                doubt=SendUnknown,
-            )
+        return Job(
+            lambda transaction: arrive(
+                transaction,
+                queue.name,
+                arrivals,
+                sent_at=now,
+                dedup_seconds=queue.dedup_seconds,
+                max_depth=queue.max_depth,
+            ),
+            grows=True,
+            doubt=SendUnknown,
         )
 
     def _envelope(self, message: Message) -> bytes:

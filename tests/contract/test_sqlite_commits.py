@@ -82,6 +82,48 @@ def _only(error: object) -> str:
     return type(error.failed[0] if isinstance(error, BatchError) else error).__name__
 
 
+def test_sends_of_one_turn_are_stored_together_and_each_has_its_own_answer(tmp_path: Path) -> None:
+    bounded = QueueSpec(name="orders", max_depth=5)
+
+    async def story() -> None:
+        async with adapter(tmp_path / "q.db") as opened:
+            await opened.declare(bounded)
+            sender, three = opened.sender(bounded), messages(3)
+            sends = [sender.send(batch) for batch in ([three[0]], three, three, [three[0]])]
+            answers = await asyncio.gather(*sends, return_exceptions=True)
+            assert answers[:2] == [None, None]
+            assert [list(answer.failed) for answer in answers[2:] if isinstance(answer, BatchError)] == [[1, 2], [0]]
+            assert execute(tmp_path / "q.db", "SELECT size FROM bundle") == (5,)
+
+    asyncio.run(story())
+
+
+def test_a_send_that_is_given_up_takes_no_other_along_and_all_of_them_do_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+
+    async def sending(opened: SQLiteAdapter, given_up: int) -> None:
+        sender = opened.sender(QUEUE)
+        with locked(path):
+            sends = [asyncio.ensure_future(sender.send([message])) for message in messages(3)]
+            await asyncio.sleep(0.05)
+            for send in sends[:given_up]:
+                send.cancel()
+            await asyncio.wait(sends[:given_up])
+        assert [answer is None for answer in await asyncio.gather(*sends, return_exceptions=True)] == [
+            place >= given_up for place in range(3)
+        ]
+
+    async def story() -> None:
+        async with adapter(path) as opened:
+            await opened.declare(QUEUE)
+            await sending(opened, 3)
+            assert (await opened.depth(QUEUE)).ready == 0
+            await sending(opened, 1)
+            assert (await opened.depth(QUEUE)).ready in (2, 3)
+
+    asyncio.run(story())
+
+
 def test_a_failure_in_the_file_fails_only_whom_it_concerns(tmp_path: Path) -> None:
     other = QueueSpec(name="others")
 
