@@ -9,7 +9,8 @@ import msgspec
 
 from leveler.message import Message
 
-#: Rows of this size cost next to nothing a message; with more, whoever claims a single one would read too much.
+#: Rows of this size cost next to nothing a message; with more, whoever claims a single one would read too much. What is
+#: in a file may rely on it: nobody may make larger ones without a new `schema.VERSION`.
 MOST_MESSAGES: Final = 64
 _MOST_BYTES: Final = 128 * 1024
 

@@ -155,7 +155,10 @@ class SQLiteReceiver(Receiver):
         if lease is None:
             return []
         leased_until = self._writer.timeline.monotonic(lease.due)
-        deliveries = [one for run in claim.found for one in deliver(run, lease, leased_until, dead=self._dead)]
+        deliveries: list[Delivery] = []
+        claim.found.reverse()
+        while claim.found:  # what has been cut out of a bundle need not be there twice
+            deliveries += deliver(claim.found.pop(), lease, leased_until, dead=self._dead)
         room = self._holdings.room(len(deliveries), self._writer.timeline.look()[1])
         if room < len(deliveries):
             self._send_back([delivery.receipt for delivery in deliveries[room:]])

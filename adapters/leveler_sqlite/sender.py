@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from leveler.adapter import QueueSpec, Sender
@@ -43,21 +44,23 @@ class SQLiteSender(Sender):
                 arrivals.append((message, self._envelope(message)))
             except LevelerError as error:
                 failed[place] = error
-        places = [place for place in range(len(messages)) if place not in failed] if failed else range(len(messages))
-        for refused in await self._arrive(arrivals):
-            failed[places[refused]] = QueueFull(
-                f"queue {self._queue.name!r} is at its bound of {self._queue.max_depth} waiting messages: send again "
-                "when there is room, or raise the bound"
-            )
-        if failed:
-            raise BatchError(failed)
+        refused: Sequence[int] = ()
+        if arrivals:
+            sending = self._join()
+            try:
+                refused = await sending.join(arrivals)
+            except asyncio.CancelledError:
+                sending.give_up()
+                raise
+        if refused or failed:
+            places = [place for place in range(len(messages)) if place not in failed]
+            raise BatchError(failed | {places[index]: self._full() for index in refused})
 
-    async def _arrive(self, arrivals: Sequence[Arrival]) -> Sequence[int]:
-        if not arrivals:
-            return ()
+    def _join(self) -> Sending:
+        """What others in this turn of the event loop have begun, or a new one."""
         if self._sending is None or not self._sending.open:
             self._sending = Sending(self._writer, self._job)
-        return await self._sending.join(arrivals)
+        return self._sending
 
     def _job(self, arrivals: Sequence[Arrival]) -> Job[Sequence[int]]:
         queue, now = self._queue, self._clock.now()
@@ -83,3 +86,9 @@ class SQLiteSender(Sender):
                 f"{self._most} (max_message_bytes): send a reference to the data instead"
             )
         return envelope
+
+    def _full(self) -> QueueFull:
+        return QueueFull(
+            f"queue {self._queue.name!r} is at its bound of {self._queue.max_depth} waiting messages: send again when "
+            "there is room, or raise the bound"
+        )

@@ -30,6 +30,7 @@ class Sending:
         #: Where the messages of each send begin and end, and who waits for it.
         self._sends: list[tuple[int, int, asyncio.Future[Sequence[int]]]] = []
         self._turn = writer.turn
+        self._loop = asyncio.get_running_loop()
         self._job = job(self._arrivals)
         writer.submit(self._job).add_done_callback(self._answer)
 
@@ -38,21 +39,18 @@ class Sending:
         """Whether more may join."""
         return self._turn == self._writer.turn and len(self._arrivals) < _MOST_MESSAGES
 
-    async def join(self, arrivals: Sequence[Arrival]) -> Sequence[int]:
-        """Send these, too. The indexes of those that were refused.
-
-        Raises:
-            BrokerError: see `Writer.do`; all that share the job have the same error.
-        """
+    def join(self, arrivals: Sequence[Arrival]) -> asyncio.Future[Sequence[int]]:
+        """Send these, too. Answered with the indexes of those that were refused; all in a job fail together."""
         start = len(self._arrivals)
         self._arrivals += arrivals
-        future: asyncio.Future[Sequence[int]] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Sequence[int]] = self._loop.create_future()
         self._sends.append((start, start + len(arrivals), future))
-        try:
-            return await future
-        finally:
-            if future.cancelled() and all(other.cancelled() for *_, other in self._sends):
-                self._writer.withdraw(self._job)
+        return future
+
+    def give_up(self) -> None:
+        """A send has been cancelled. When all are, nothing need be done, if it has not been begun."""
+        if all(future.cancelled() for *_, future in self._sends):
+            self._writer.withdraw(self._job)
 
     def _answer(self, done: asyncio.Future[Sequence[int]]) -> None:
         error = done.exception()

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leveler_sqlite import SQLiteAdapter, SQLiteOptions
+from leveler_sqlite import SQLiteAdapter, SQLiteOptions, removal
 from leveler_sqlite.bundles import MOST_MESSAGES
 from leveler_sqlite.runs import Run
+from leveler_sqlite.transaction import Transaction
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.clock import Clock
@@ -162,6 +163,25 @@ def test_the_next_ones_are_shown_and_no_more(path: Path) -> None:
         assert await adapter.purge(QUEUE) == COUNT - 10
         assert await adapter.peek(QUEUE, 10) == []
         assert (await adapter.depth(QUEUE)).leased == 10
+
+    tell(path, story)
+
+
+def test_a_purge_takes_bundles_whole_and_no_more_of_them_at_once_than_it_must(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal, "_PORTION", MOST_MESSAGES + 1)
+    portions: list[int] = []
+    purge = removal.purge
+
+    def noted(transaction: Transaction, name: str) -> int:
+        portions.append(purge(transaction, name))
+        return portions[-1]
+
+    async def story(adapter: SQLiteAdapter, clock: VirtualClock) -> None:
+        monkeypatch.setattr(removal, "purge", noted)
+        assert await adapter.purge(QUEUE) == COUNT
+        assert portions == [2 * MOST_MESSAGES, 5, 0]
 
     tell(path, story)
 
