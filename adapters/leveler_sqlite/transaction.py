@@ -30,14 +30,16 @@ class Table(NamedTuple):
 
     name: str
     columns: tuple[str, ...]
+    #: Whether payload is in the last column.
+    heavy: bool = False
 
     def insert(self, rows: int) -> str:
         row = f"({', '.join('?' * len(self.columns))})"
         return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES {', '.join([row] * rows)}"
 
 
-MESSAGE: Final = Table("message", ("id", "envelope", "body"))
-BUNDLE: Final = Table("bundle", ("id", "size", "lengths", "envelopes", "bodies"))
+MESSAGE: Final = Table("message", ("id", "envelope", "body"), heavy=True)
+BUNDLE: Final = Table("bundle", ("id", "size", "lengths", "envelopes", "bodies"), heavy=True)
 READY: Final = Table("ready", ("queue", "lane", "id", "size", "bundle", "count", "since", "key"))
 HELD: Final = Table("held", ("queue", "due", "id", "lane", "count", "since", "key"))
 
@@ -65,6 +67,8 @@ class Transaction:
         self.at, self.now = timeline.look()
         #: Queues in which something may have become ready, or will sooner than was known.
         self.touched: set[int] = set()
+        #: Payload that was written.
+        self.payload_bytes = 0
         self._queues: dict[str, Queue] = {}
         self._growth: dict[int, int] = {}
         #: 0 = not known yet; a file that has had no message yet is asked again.
@@ -121,6 +125,8 @@ class Transaction:
     def put(self, table: Table, *row: Any) -> None:
         """Insert `row`, at the latest when somebody looks."""
         self._new.setdefault(table.name, []).extend(row)
+        if table.heavy:
+            self.payload_bytes += len(row[-1])
 
     def flush(self) -> None:
         """Insert what was put and added. To be called by whoever looks at messages."""

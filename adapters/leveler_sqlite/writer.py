@@ -196,6 +196,8 @@ class Writer:
         while (jobs := self._next()) is not None:
             if jobs:
                 self._call(self._answer, jobs, committer.run(jobs))
+                if self._inbox.empty():
+                    committer.tidy()
             if self._watchers and committer.changed():
                 self._call(self._on_changed)
         committer.close()

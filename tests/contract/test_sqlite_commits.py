@@ -335,3 +335,27 @@ def test_acceptance_is_synced_and_a_lease_is_not(tmp_path: Path, monkeypatch: py
     assert asyncio.run(story(lambda opened: opened.sender(QUEUE).send(messages(1)))) == ["COMMIT"]
     taken = asyncio.run(story(lambda opened: opened.receiver(QUEUE, capacity=1).receive(1, 0.0)))
     assert "PRAGMA synchronous = NORMAL" in taken
+
+
+def test_much_of_a_log_is_copied_while_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    connect = schema.connect
+
+    def traced(path: str, *, wait_seconds: float) -> sqlite3.Connection:
+        connection = connect(path, wait_seconds=wait_seconds)
+        connection.set_trace_callback(said.append)
+        return connection
+
+    async def copied_after(count: int) -> bool:
+        async with adapter(tmp_path / f"{count}.db") as opened:
+            await opened.declare(QUEUE)
+            said.clear()
+            await opened.sender(QUEUE).send(messages(count, b"x" * 100_000))
+        return said.index("COMMIT") < said.index(_COPY) if _COPY in said else False
+
+    monkeypatch.setattr(schema, "connect", traced)
+    assert not asyncio.run(copied_after(10))
+    assert asyncio.run(copied_after(35))
+
+
+_COPY = "PRAGMA wal_checkpoint(PASSIVE)"
