@@ -83,10 +83,11 @@ class MemoryQueue:
         delayed = self._waiting.delayed
         return min(self.leases.first_end, delayed[0].since) if delayed else self.leases.first_end
 
-    def send(self, messages: Sequence[Message], now: float) -> list[int]:
-        """Take what is new. The indexes of those that there is no room for."""
+    def send(self, messages: Sequence[Message], now: float, clock: Clock) -> list[int]:
+        """Take what is new. The indexes of those that there is no room for. `clock` is the sender's own: by it he knows
+        for how long a message is to wait."""
         if self._recent is None and self.max_depth is None:
-            self._append(messages, now)
+            self._append(messages, now, clock)
             return []
         room = INFINITE if self.max_depth is None else self.max_depth - len(self._waiting)
         accepted: list[Message] = []
@@ -99,7 +100,7 @@ class MemoryQueue:
                 accepted.append(message)
             else:
                 refused.append(index)
-        self._append(accepted, now)
+        self._append(accepted, now, clock)
         return refused
 
     def take(self, count: int, owner: Owner, now: float) -> list[Delivery]:
@@ -123,11 +124,11 @@ class MemoryQueue:
         self._waiting.release(entry, now)
         self.waiters.wake()
 
-    def replace(self, entry: Entry, copy: Message, now: float) -> None:
+    def replace(self, entry: Entry, copy: Message, now: float, clock: Clock) -> None:
         """Send the copy, then remove the leased entry. As on a broker, a copy that looks like a duplicate is lost."""
         if not self._is_duplicate(copy, now):
             self._remember(copy, now)
-            self._append([copy], now)
+            self._append([copy], now, clock)
         self.remove(entry, now)
 
     def give_back(self, entry: Entry, now: float, *, delay_seconds: float, counted: bool) -> None:
@@ -171,18 +172,18 @@ class MemoryQueue:
             self.leases.end(entry)
         self.waiters.wake()
 
-    def _append(self, messages: Sequence[Message], now: float) -> None:
+    def _append(self, messages: Sequence[Message], now: float, clock: Clock) -> None:
         counts = self.dead is not None
         entries: list[Entry] = []
         for position, message in enumerate(messages, self._sent):
-            since = now if message.not_before is None else now + self._delay_seconds(message)
+            since = now if message.not_before is None else now + self._delay_seconds(message, clock)
             entries.append(Entry(message, message.attempts + 1 if counts else 1, position, since))
         self._sent += len(messages)
         self._waiting.add(entries, now)
         self.waiters.wake()
 
-    def _delay_seconds(self, message: Message) -> float:
-        return min(message.delay_seconds(self._clock.now()), self._max_delay_seconds)
+    def _delay_seconds(self, message: Message, clock: Clock) -> float:
+        return min(message.delay_seconds(clock.now()), self._max_delay_seconds)
 
     def _is_duplicate(self, message: Message, now: float) -> bool:
         return self._recent is not None and not self._recent.is_new(message.dedup_key, now)

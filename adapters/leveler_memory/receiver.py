@@ -77,7 +77,7 @@ class MemoryReceiver(Receiver):
             elif refusal := self._personality.refusal(item):
                 failed[index] = refusal
             elif self._personality.copies(item):
-                queue.replace(entry, self._copy(entry, item), now)
+                queue.replace(entry, self._copy(entry, item), now, self._clock)
             else:
                 queue.give_back(entry, now, delay_seconds=item.delay_seconds, counted=item.counted)
         if failed:
@@ -93,7 +93,7 @@ class MemoryReceiver(Receiver):
             if entry.owner is not self:
                 failed[index] = lease_lost(item.delivery)
                 continue
-            queue.dead.send([self._carried(entry.message.dead(item.death))], now)
+            queue.dead.send([self._carried(entry.message.dead(item.death))], now, self._clock)
             queue.remove(entry, now)
         if failed:
             raise BatchError(failed)
