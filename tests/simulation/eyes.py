@@ -34,6 +34,8 @@ class BrokerEye:
                 wait = message.delay_seconds(self._clock.now())
                 self._ledger.took(self._who, message, self._clock.monotonic() + wait if wait else 0.0)
 
+    def refused(self, receiver: Seen, verb: str, error: BaseException) -> None: ...
+
     def receives(self, receiver: Seen) -> None: ...
 
     def received(self, receiver: Seen, deliveries: Sequence[Delivery], error: BaseException | None) -> None:
@@ -74,6 +76,9 @@ class WorkerEye:
 
     def sent(self, messages: Sequence[Message], failed: Failures) -> None:
         self.sending -= 1
+
+    def refused(self, receiver: Seen, verb: str, error: BaseException) -> None:
+        self._look_at(receiver, error, verb)
 
     def receives(self, receiver: Seen) -> None:
         if self._receiving[receiver]:

@@ -73,6 +73,8 @@ class Run:
     handout: Handout
     process: str
     began: Moment
+    #: The end of its lease, as far as the worker knew.
+    leased_until: float
     #: How far the clock of its process was ahead.
     skew_seconds: float = 0.0
     ended: Moment | None = None
@@ -202,7 +204,7 @@ class Ledger:
         if handout is None:
             self.breach(who, f"starts {message.id}, which nobody handed out")
             raise LookupError(message.id)
-        run = Run(handout, who, moment, skew_seconds)
+        run = Run(handout, who, moment, handout.delivery.leased_until, skew_seconds)
         handout.runs.append(run)
         return run
 

@@ -22,6 +22,8 @@ class Mortal(Protocol):
     """What callbacks belong to."""
 
     alive: bool
+    #: While it is frozen: what is to be called when it goes on.
+    backlog: list[asyncio.Handle] | None
 
     def step(self) -> None:
         """It has got from one suspension point to the next."""
@@ -75,6 +77,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._clock.call_later(when - self.time(), lambda: self._ready.append(handle))
         return handle
 
+    def thaw(self, process: Mortal) -> None:
+        """Go on with what a frozen process has missed, first of all."""
+        backlog, process.backlog = process.backlog or [], None
+        self._ready.extendleft(reversed(backlog))
+
     def create_task(self, coro: Any, **words: Any) -> asyncio.Task[Any]:
         task: asyncio.Task[Any] = super().create_task(coro, **words)
         self._tasks.append(task)
@@ -92,6 +99,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if process is None:
             self.steps += 1
             handle._run()
+        elif process.backlog is not None:
+            process.backlog.append(handle)
         elif process.alive:
             self.steps += 1
             handle._run()

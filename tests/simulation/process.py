@@ -24,10 +24,11 @@ class Process:
     def __init__(self, name: str, loop: VirtualLoop, clock: VirtualClock) -> None:
         self.name = name
         self.alive = True
+        self.backlog: list[asyncio.Handle] | None = None
         #: Suspension points passed so far.
         self.steps = 0
         self.clock = ProcessClock(self, clock)
-        self._loop = loop
+        self.loop = loop
         self._due: dict[int, Callable[[], object]] = {}
         self._on_death: list[Callable[[], object]] = []
         self._context = contextvars.copy_context()
@@ -35,7 +36,7 @@ class Process:
 
     def start(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run `work` in it."""
-        return self._loop.create_task(work, context=self._context.copy())
+        return self.loop.create_task(work, context=self._context.copy())
 
     def at_step(self, step: int, strike: Callable[[], object]) -> None:
         """Call `strike` as soon as it has passed `step` suspension points in all."""
@@ -48,6 +49,12 @@ class Process:
 
     def on_death(self, told: Callable[[], object]) -> None:
         self._on_death.append(told)
+
+    def freeze(self, seconds: float) -> None:
+        """As by SIGSTOP, a long garbage collection, or a virtual machine that is moved: time passes without it."""
+        if self.alive and self.backlog is None:
+            self.backlog = []
+            self.loop.call_later(seconds, self.loop.thaw, self, context=contextvars.Context())
 
     def die(self) -> None:
         """As by ``kill -9``: what runs at this moment gets as far as its next suspension point, where it stays."""
@@ -75,12 +82,19 @@ class ProcessClock:
     def call_later(self, delay_seconds: float, callback: Callable[[], object]) -> Any:
         process = self._process
 
-        def fire() -> None:
-            if process.alive:
-                callback()
-                process.step()
+        timer = _Timer()
 
-        return self._world.call_later(delay_seconds, fire)
+        def fire() -> None:
+            if not process.alive or timer.cancelled:
+                return
+            if process.backlog is not None:
+                process.backlog.append(asyncio.Handle(fire, (), process.loop))
+                return
+            callback()
+            process.step()
+
+        self._world.call_later(delay_seconds, fire)
+        return timer
 
     async def sleep(self, delay_seconds: float) -> None:
         await self._world.sleep(delay_seconds)
@@ -88,3 +102,12 @@ class ProcessClock:
     def jump(self, seconds: float) -> None:
         """Set the wall clock, as an administrator or a time server does."""
         self.skew_seconds += seconds
+
+
+class _Timer:
+    """It may be cancelled while it waits for its frozen process."""
+
+    cancelled = False
+
+    def cancel(self) -> None:
+        self.cancelled = True

@@ -9,6 +9,7 @@ from typing import Final, get_args
 from leveler_memory.personality import PERSONALITIES, PersonalityName
 
 from leveler import ConsumerSettings, LimitSettings, QueueSettings, RetryPolicy
+from tests.simulation import spared
 from tests.simulation.load import KINDS
 from tests.simulation.weather import Strike, strikes
 
@@ -51,6 +52,10 @@ class Scenario:
     latency_seconds: float = 0.01
     plans: tuple[Plan, ...] = ()
     strikes: tuple[Strike, ...] = ()
+    #: What is left to chance while it happens.
+    seed: int = 0
+    #: What it keeps off.
+    spared: frozenset[str] = spared.ALL
 
     @property
     def calm(self) -> bool:
@@ -76,26 +81,34 @@ class Scenario:
         return ConsumerSettings(downstream=DOWNSTREAM if self.shared_concurrency else None, limits=limits)
 
 
-def draw(chance: random.Random, messages: int | None = None) -> Scenario:
-    """A scenario by chance."""
+def draw(seed: int, messages: int | None = None) -> Scenario:
+    """The scenario of a seed.
+
+    Args:
+        messages: so many; by default that is left to chance, too.
+    """
+    chance = random.Random(seed)
     personality: PersonalityName = chance.choice(get_args(PersonalityName))
     can = PERSONALITIES[personality].capabilities
     lease = chance.choice([15.0, 30.0])
-    timeout = chance.choice([lease * 0.6, lease * 1.9]) if can.extend else lease * 0.6
+    short = 0.3 if spared.SHORT_LEASE in spared.ALL else 0.6
+    timeout = chance.choice([lease * 0.6, lease * 1.9]) if can.extend else lease * short
     queues = QUEUES[: chance.choice([1, 1, 2])]
     workers = chance.choice([1, 1, 2, 3])
     kinds = [*KINDS] if chance.random() < 0.5 else [kind for kind in KINDS if kind != "killer"]
     plans = _plans(chance, messages or chance.randrange(8, 40), queues, kinds, slow=min(timeout * 0.8, lease * 1.5))
     ends_at = max(plan.at for plan in plans) + 10.0
     shared = chance.choice([1, 3]) if len(queues) > 1 and chance.random() < 0.5 else None
+    rated = chance.random() < 0.3 and (shared is None or spared.GATHERED_TOKENS not in spared.ALL)
     return Scenario(
+        seed=seed,
         personality=personality,
         ordered=can.ordering and chance.random() < 0.5,
         queues=queues,
         workers=workers,
         concurrency=chance.choice([1, 2, 4, 8]),
         shared_concurrency=shared,
-        rate_per_second=chance.choice([2.0, 10.0]) if chance.random() < 0.3 and shared is None else None,
+        rate_per_second=chance.choice([2.0, 10.0]) if rated else None,
         lease_seconds=lease,
         timeout_seconds=timeout,
         max_attempts=chance.choice([1, 3, 3, 4]),

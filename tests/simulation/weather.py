@@ -15,7 +15,7 @@ VERBS: Final[tuple[Verb, ...]] = ("receive", "hold", *SETTLING)
 #: What happens to the network of one worker.
 NETWORK: Final = ("refused", "answer lost", "items refused", "slow", "late", "bug", "receiver lost", "silent")
 #: What happens to its process, or to its machine.
-PROCESS: Final = ("crash", "crash soon", "cut", "stop", "stop at once", "clock")
+PROCESS: Final = ("crash", "crash soon", "cut", "frozen", "stop", "stop at once", "clock")
 KINDS: Final = (*NETWORK, *PROCESS, "sender crash", "send unknown", "send refused", "send slow")
 
 

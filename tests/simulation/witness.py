@@ -29,6 +29,8 @@ class Eye(Protocol):
 
     def sent(self, messages: Sequence[Message], failed: Failures) -> None: ...
 
+    def refused(self, receiver: Seen, verb: str, error: BaseException) -> None: ...
+
     def receives(self, receiver: Seen) -> None: ...
 
     def received(self, receiver: Seen, deliveries: Sequence[Delivery], error: BaseException | None) -> None: ...
@@ -90,7 +92,11 @@ class _Receiver(Receiver):
         self.queue = queue
 
     async def hold(self, limit: int) -> None:
-        await self._inner.hold(limit)
+        try:
+            await self._inner.hold(limit)
+        except BaseException as error:
+            self._eye.refused(self, "hold", error)
+            raise
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._eye.receives(self)

@@ -24,6 +24,10 @@ from tests.simulation.scenario import DEADLINE_SECONDS, DOWNSTREAM, Scenario
 from tests.simulation.weather import VERBS
 from tests.simulation.witness import Witness
 
+#: How long after its drain a worker may take to end: a receive that nobody answers, a settlement, a close, and a machine
+#: that stands still for a while.
+_PATIENCE_SECONDS = 100.0
+
 #: Puts something between the worker and the network: a planted bug.
 Plant = Callable[[Adapter, Ledger], Adapter]
 
@@ -85,6 +89,8 @@ class Worker:
         self.left: int | None = None
         #: Why it ended by itself.
         self.error: BaseException | None = None
+        #: It did not end when it was told to.
+        self.overdue = False
         self.tally: dict[str, Tally] = {}
         self._on = on
         self._ledger = on.ledger
@@ -110,14 +116,31 @@ class Worker:
             if self._runtime is not None:
                 self._runtime.hurry()
             return
-        self._ledger.stops[self.name] = self._ledger.note(self.name, f"FAULT stop, drain {drain_seconds:g} s")
+        self._ledger.fault(self.name, "stop", drain=drain_seconds)
         self._drain_seconds = drain_seconds
+        self._on.clock.call_later(drain_seconds + _PATIENCE_SECONDS, self._overdue)
         self._stopping.set_result(None)
+
+    def _overdue(self) -> None:
+        if self.alive:
+            self.overdue = True
+            self._ledger.note(self.name, f"has not ended {_PATIENCE_SECONDS:g} s after its drain should have")
+            self.process.die()
 
     def cut(self) -> None:
         """Cut its connections: whatever it has received is lost."""
         self._ledger.touch(self._ledger.held(self.name), "connection cut")
         self._disconnect()
+
+    def freeze(self, seconds: float) -> None:
+        """Let time pass without it. What it holds now, or is about to get, may be lost when it goes on."""
+        self.process.freeze(seconds)
+
+        def touch() -> None:
+            self._ledger.touch(self._ledger.held(self.name), "frozen")
+
+        touch()
+        self._on.clock.call_later(seconds, touch)
 
     def _die(self) -> None:
         self._ledger.fault(self.name, f"killed at step {self.process.steps}")
@@ -139,6 +162,7 @@ class Worker:
             runtime = self._runtime = await self._app._start(self._app._settings, self.process.clock, self._on.chance)
             await runtime.consume(None, None)
             await self._stopping
+            self._ledger.stops[self.name] = self._ledger.note(self.name, "is told to stop")
             self.tally = {name: consumer.report.tally for name, consumer in runtime.consumers.items()}
             self.left = await runtime.drain(self._drain_seconds)
             await self._app._end()

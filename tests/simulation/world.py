@@ -30,17 +30,16 @@ class World:
 
     Args:
         scenario: what is to happen.
-        chance: all that is left to chance while it happens.
         plant: a bug, for every worker.
     """
 
-    def __init__(self, scenario: Scenario, chance: random.Random, plant: Plant | None = None) -> None:
+    def __init__(self, scenario: Scenario, plant: Plant | None = None) -> None:
         self._scenario = scenario
         clock = self.clock = VirtualClock()
         loop = self._loop = VirtualLoop(clock)
         options = MemoryOptions(personality=scenario.personality)
         broker = MemoryAdapter("memory://", options, clock=clock, deadline_seconds=DEADLINE_SECONDS)
-        self.machine = Machine(scenario, loop, clock, chance, broker, plant)
+        self.machine = Machine(scenario, loop, clock, random.Random(scenario.seed), broker, plant)
         self.ledger = self.machine.ledger
         self._outcome = Outcome(scenario, self.machine.can, self.ledger)
         self._slots: dict[int, Worker] = {}
@@ -156,6 +155,8 @@ def _hit(strike: Strike, worker: Worker) -> bool:
             process.at_step(process.steps + 1 + strike.steps, process.die)
         case "cut":
             process.at_step(process.steps + 1 + strike.steps, worker.cut)
+        case "frozen":
+            worker.freeze(strike.seconds * 10)
         case "stop":
             worker.stop(strike.seconds * 8 * (strike.steps % 2))
         case "stop at once":

@@ -9,6 +9,7 @@ from typing import Final
 from tests.simulation.ledger import CUT, EFFECT, End, Handout, Run
 from tests.simulation.outcome import Outcome
 from tests.simulation.scenario import FLOOR_SECONDS
+from tests.simulation.spared import ENDED_LEASE
 
 #: Outcomes that count no attempt.
 LATER: Final = ("Snooze", "Throttled")
@@ -60,6 +61,16 @@ def a_delivery_is_started_once(outcome: Outcome) -> Iterator[str]:
                 yield f"{one} was started twice at once"
         if one.end and one.runs and one.runs[-1].began.number > one.end.moment.number:
             yield f"{one} was started after it had been settled"
+
+
+def a_run_begins_within_its_lease(outcome: Outcome) -> Iterator[str]:
+    """As far as the worker can know."""
+    if ENDED_LEASE in outcome.scenario.spared:
+        return
+    for one in outcome.ledger.handouts:
+        for run in one.runs:
+            if run.began.at >= run.leased_until:
+                yield f"{one} was started at {run.began.at:.3f}, its lease was over at {run.leased_until:.3f}"
 
 
 def attempts_are_counted_by_the_broker(outcome: Outcome) -> Iterator[str]:
