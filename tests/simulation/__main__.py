@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -24,10 +25,7 @@ class Result(NamedTuple):
 
     seed: int
     wrong: list[str]
-    messages: int
-    deliveries: int
-    touched: int
-    steps: int
+    counts: dict[str, int]
     faults: Counter[str]
 
 
@@ -47,14 +45,51 @@ def main() -> int:
 
 
 def one(seed: int, messages: int | None, plant: str | None, *, smallest: bool) -> int:
+    """Run one seed and print all of it."""
     scenario = draw(seed, messages)
-    with PLANTS[plant].planted() if plant else nullcontext():
-        outcome = World(scenario).run()
+    bug = PLANTS[plant] if plant else None
+    with bug.planted() if bug else nullcontext():
+        outcome = World(scenario, bug and bug.adapter).run()
         wrong = check(outcome)
         if wrong and smallest:
-            scenario = shrink(scenario, wrong[0].partition(":")[0])
-            outcome = World(scenario).run()
+            scenario = shrink(scenario, wrong[0].partition(":")[0], bug and bug.adapter)
+            outcome = World(scenario, bug and bug.adapter).run()
             wrong = check(outcome)
     print(*outcome.ledger.trace, sep="\n")
     print(replace(scenario, plans=(), strikes=()), *scenario.plans, *scenario.strikes, *wrong, sep="\n")
     return 1 if wrong else 0
+
+
+def many(seeds: range, messages: int | None, jobs: int) -> int:
+    """Run all of `seeds`, and print what is wrong and what it all came to."""
+    began = time.monotonic()
+    failed, faults, totals = 0, Counter[str](), Counter[str]()
+    with ProcessPoolExecutor(jobs) as pool:
+        for result in pool.map(run, seeds, [messages] * len(seeds), chunksize=_CHUNK):
+            failed += bool(result.wrong)
+            faults += result.faults
+            totals += Counter(result.counts)
+            for wrong in result.wrong:
+                print(f"seed {result.seed}: {wrong}", flush=True)
+    print(f"seeds {seeds.start} to {seeds.stop - 1}: {failed} failed, {time.monotonic() - began:.0f} s")
+    print(*(f"  {name:<20} {count}" for name, count in totals.items()), sep="\n")
+    print(f"  faults               {faults.total()}", *(f"{name} {count}" for name, count in sorted(faults.items())))
+    return 1 if failed else 0
+
+
+def run(seed: int, messages: int | None = None) -> Result:
+    """One seed, for its figures."""
+    outcome = World(draw(seed, messages)).run()
+    handouts = outcome.ledger.handouts
+    counts = {
+        "messages": len(outcome.ledger.orders),
+        "deliveries": len(handouts),
+        "hit by a fault": sum(bool(one.touched) for one in handouts),
+        "lives of workers": len(outcome.workers),
+        "suspension points": outcome.steps,
+    }
+    return Result(seed, check(outcome), counts, outcome.faults)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

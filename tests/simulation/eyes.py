@@ -20,13 +20,31 @@ from tests.simulation.witness import Failures, Item, Seen
 SLOW_SECONDS: Final = 1.0
 
 
-class BrokerEye:
+class Nobody:
+    """It looks away."""
+
+    def sends(self) -> None: ...
+
+    def sent(self, messages: Sequence[Message], failed: Failures) -> None: ...
+
+    def refused(self, receiver: Seen, verb: str, error: BaseException) -> None: ...
+
+    def receives(self, receiver: Seen) -> None: ...
+
+    def received(self, receiver: Seen, deliveries: Sequence[Delivery], error: BaseException | None) -> None: ...
+
+    def settles(self, receiver: Seen, verb: str, items: Sequence[Item]) -> None: ...
+
+    def settled(self, receiver: Seen, verb: str, items: Sequence[Item], failed: Failures) -> None: ...
+
+    def closes(self, receiver: Seen) -> None: ...
+
+
+class BrokerEye(Nobody):
     """What really happened, the moment it happened, whether or not anybody hears of it."""
 
     def __init__(self, who: str, ledger: Ledger, clock: Clock) -> None:
         self._who, self._ledger, self._clock = who, ledger, clock
-
-    def sends(self) -> None: ...
 
     def sent(self, messages: Sequence[Message], failed: Failures) -> None:
         for index, message in enumerate(messages):
@@ -34,17 +52,11 @@ class BrokerEye:
                 wait = message.delay_seconds(self._clock.now())
                 self._ledger.took(self._who, message, self._clock.monotonic() + wait if wait else 0.0)
 
-    def refused(self, receiver: Seen, verb: str, error: BaseException) -> None: ...
-
-    def receives(self, receiver: Seen) -> None: ...
-
     def received(self, receiver: Seen, deliveries: Sequence[Delivery], error: BaseException | None) -> None:
         for delivery in deliveries:
             # An object of its own: whoever shows it shows which delivery he means.
             delivery.message = msgspec.structs.replace(delivery.message)
             self._ledger.hand_out(self._who, delivery)
-
-    def settles(self, receiver: Seen, verb: str, items: Sequence[Item]) -> None: ...
 
     def settled(self, receiver: Seen, verb: str, items: Sequence[Item], failed: Failures) -> None:
         for index, item in enumerate(items):
@@ -54,8 +66,6 @@ class BrokerEye:
             moment = self._ledger.note(self._who, f"{verb} {handout.order.id} is done")
             if verb != "extend":
                 handout.end = _end(moment, verb, item)
-
-    def closes(self, receiver: Seen) -> None: ...
 
 
 class WorkerEye:

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 from leveler.adapter import Delivery
 from leveler.message import Message
 from leveler.testing import VirtualClock
+from tests.simulation.loop import PROCESS
 
 #: What a run may end with, besides the name of the outcome that it raised.
 EFFECT: Final = "effect"
@@ -90,6 +91,8 @@ class Handout:
     delivery: Delivery
     attempt: int
     at: Moment
+    #: How many suspension points its process had passed.
+    step: int = 0
     #: The worker has got it.
     heard: bool = False
     runs: list[Run] = field(default_factory=list[Run])
@@ -170,11 +173,11 @@ class Ledger:
 
     def hand_out(self, who: str, delivery: Delivery) -> Handout | None:
         moment = self.note(who, f"gets {delivery.message.id} attempt {delivery.attempt}")
-        order = self.orders.get(delivery.message.id)
+        order, process = self.orders.get(delivery.message.id), PROCESS.get()
         if order is None:
             self.phantoms.append(delivery.message.id)
             return None
-        handout = Handout(order, who, delivery, delivery.attempt, moment)
+        handout = Handout(order, who, delivery, delivery.attempt, moment, process.steps if process else 0)
         order.handouts.append(handout)
         self.handouts.append(handout)
         self._by_message[id(delivery.message)] = handout

@@ -41,6 +41,8 @@ KINDS: Final[Mapping[str, str]] = {
     "unknown": "unknown-type",
     # Ends its process.
     "killer": "crash-loop",
+    # Ends the first process that runs it.
+    "deadly once": "",
     # Worthless after a while: it may end either way.
     "stale": "expired",
 }
@@ -78,10 +80,11 @@ def _finish(worker: Worker, run: Run, outcome: str) -> None:
 async def _work(work: Work, ctx: Context, worker: Worker) -> None:
     clock = worker.process.clock
     earlier = len(worker.ledger.orders[ctx.message.id].runs) - 1
-    if work.kind == "killer":
+    deadly = work.kind == "killer" or (work.kind == "deadly once" and not earlier)
+    if deadly:
         await clock.sleep(work.seconds)
         worker.process.die()
-    if work.kind in ("killer", "hanging"):
+    if deadly or work.kind == "hanging":
         await asyncio.get_running_loop().create_future()
     if work.kind == "stubborn":
         return await _stubborn(work, worker)

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from contextvars import Context, ContextVar
-from typing import Any, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
 from leveler.testing import VirtualClock
 
@@ -22,6 +22,8 @@ class Mortal(Protocol):
     """What callbacks belong to."""
 
     alive: bool
+    #: Suspension points passed so far.
+    steps: int
     #: While it is frozen: what is to be called when it goes on.
     backlog: list[asyncio.Handle] | None
 
@@ -29,6 +31,13 @@ class Mortal(Protocol):
         """It has got from one suspension point to the next."""
         ...
 
+
+class Restless(Exception):
+    """So much has happened that it will never end."""
+
+
+#: No run of a sound leveler needs a tenth of it.
+_MOST_STEPS: Final = 50_000
 
 #: The process that runs now; None: the world around it, which never dies.
 PROCESS: ContextVar[Mortal | None] = ContextVar("PROCESS", default=None)
@@ -88,6 +97,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         return task
 
     def _run_once(self) -> None:
+        if self.steps > _MOST_STEPS:
+            raise Restless(f"{self.steps} suspension points, and no end")
         if not self._ready:
             if not self._clock.fire_next():
                 raise Stalled

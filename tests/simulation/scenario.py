@@ -54,13 +54,16 @@ class Scenario:
     strikes: tuple[Strike, ...] = ()
     #: What is left to chance while it happens.
     seed: int = 0
+    #: Something goes wrong that is not among the strikes.
+    aimed: bool = False
     #: What it keeps off.
     spared: frozenset[str] = spared.ALL
 
     @property
     def calm(self) -> bool:
         """Nothing goes wrong and nobody is stopped: everything must be exact."""
-        return not self.strikes and all(plan.kind != "killer" for plan in self.plans)
+        deadly = any(plan.kind in ("killer", "deadly once") for plan in self.plans)
+        return not (self.strikes or self.aimed or deadly)
 
     @property
     def max_deliveries(self) -> int:
@@ -95,7 +98,7 @@ def draw(seed: int, messages: int | None = None) -> Scenario:
     timeout = chance.choice([lease * 0.6, lease * 1.9]) if can.extend else lease * short
     queues = QUEUES[: chance.choice([1, 1, 2])]
     workers = chance.choice([1, 1, 2, 3])
-    kinds = [*KINDS] if chance.random() < 0.5 else [kind for kind in KINDS if kind != "killer"]
+    kinds = [*KINDS] if chance.random() < 0.5 else [kind for kind in KINDS if kind not in ("killer", "deadly once")]
     plans = _plans(chance, messages or chance.randrange(8, 40), queues, kinds, slow=min(timeout * 0.8, lease * 1.5))
     ends_at = max(plan.at for plan in plans) + 10.0
     shared = chance.choice([1, 3]) if len(queues) > 1 and chance.random() < 0.5 else None
@@ -131,7 +134,7 @@ def _plans(
             Plan(
                 at=round(chance.uniform(0.0, spread), 3),
                 queue=chance.choice(queues),
-                id=f"m{number}-{kind}",
+                id=f"m{number}-{kind.replace(' ', '-')}",
                 kind=kind,
                 key=f"k{number % keys}" if chance.random() < 0.9 else None,
                 seconds=slow if kind == "slow" else round(chance.choice([0.0, 0.0, 0.01, 0.3, 2.0]), 3),

@@ -8,18 +8,21 @@ from typing import TypeVar
 
 from tests.simulation.checker import check
 from tests.simulation.scenario import Scenario
+from tests.simulation.worker import Plant
 from tests.simulation.world import World
 
 T = TypeVar("T")
 
 
-def shrink(scenario: Scenario, promise: str) -> Scenario:
-    """Args:
-    scenario: one that breaks `promise`.
+def shrink(scenario: Scenario, promise: str, plant: Plant | None = None) -> Scenario:
+    """
+    Args:
+        scenario: one that breaks `promise`.
+        plant: the bug in it, if that was put there.
     """
 
     def breaks(smaller: Scenario) -> bool:
-        return any(wrong.startswith(f"{promise}:") for wrong in check(World(smaller).run()))
+        return any(wrong.startswith(f"{promise}:") for wrong in check(World(smaller, plant).run()))
 
     while True:
         before = scenario

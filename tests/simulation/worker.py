@@ -29,7 +29,7 @@ from tests.simulation.witness import Witness
 _PATIENCE_SECONDS = 100.0
 
 #: Puts something between the worker and the network: a planted bug.
-Plant = Callable[[Adapter, Ledger], Adapter]
+Plant = Callable[[Adapter], Adapter]
 
 
 class Machine:
@@ -70,7 +70,7 @@ class Machine:
         broker = self.broker.beside(clock)
         faulty = FaultyAdapter(Witness(broker, BrokerEye(name, self.ledger, clock)), faults)
         seen: Adapter = Witness(faulty, eye)
-        return faulty, seen if self._plant is None else self._plant(seen, self.ledger), eye
+        return faulty, seen if self._plant is None else self._plant(seen), eye
 
 
 class Worker:
@@ -120,6 +120,10 @@ class Worker:
         self._drain_seconds = drain_seconds
         self._on.clock.call_later(drain_seconds + _PATIENCE_SECONDS, self._overdue)
         self._stopping.set_result(None)
+
+    def stop_in(self, seconds: float, drain_seconds: float) -> None:
+        """SIGTERM, later."""
+        self._on.clock.call_later(seconds, lambda: self.stop(drain_seconds))
 
     def _overdue(self) -> None:
         if self.alive:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from leveler_memory import MemoryAdapter, MemoryOptions
 
 from leveler import BrokerUnavailable, SendUnknown
 from leveler.testing import VirtualClock
-from tests.simulation.loop import VirtualLoop
+from tests.simulation.loop import Restless, VirtualLoop
 from tests.simulation.outcome import Outcome
 from tests.simulation.scenario import DEADLINE_SECONDS, Scenario
 from tests.simulation.sender import Sender
@@ -25,16 +25,21 @@ _RESTART_SECONDS = 1.0
 _PATIENCE_SECONDS = 600.0
 
 
+#: Told of a worker, and of which life it is.
+Aim = Callable[[Worker, int], object]
+
+
 class World:
     """One run.
 
     Args:
         scenario: what is to happen.
         plant: a bug, for every worker.
+        aim: told of every worker as it is started, and of which life in the world it is; it may spoil that.
     """
 
-    def __init__(self, scenario: Scenario, plant: Plant | None = None) -> None:
-        self._scenario = scenario
+    def __init__(self, scenario: Scenario, plant: Plant | None = None, aim: Aim | None = None) -> None:
+        self._scenario, self._aim = scenario, aim
         clock = self.clock = VirtualClock()
         loop = self._loop = VirtualLoop(clock)
         options = MemoryOptions(personality=scenario.personality)
@@ -51,9 +56,10 @@ class World:
         with _silence():
             try:
                 self._loop.run(self._happen())
-            finally:
-                self._outcome.steps = self._loop.steps
-        self._outcome.unheard = [str(context.get("exception") or context) for context in self._loop.unheard]
+            except Restless as error:
+                self._outcome.unheard.append(str(error))
+        self._outcome.steps = self._loop.steps
+        self._outcome.unheard += [str(context.get("exception") or context) for context in self._loop.unheard]
         return self._outcome
 
     def worker(self, slot: int) -> Worker:
@@ -79,6 +85,8 @@ class World:
             self._lives += 1
             worker = self._slots[slot] = Worker(f"worker-{slot}.{self._lives}", self.machine)
             self._outcome.workers.append(worker)
+            if self._aim is not None:
+                self._aim(worker, self._lives)
             await worker.over
             await self.clock.sleep(_RESTART_SECONDS)
 
