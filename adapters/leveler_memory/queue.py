@@ -55,6 +55,9 @@ class MemoryQueue:
         self._waiting: Waiting = Lanes(priority_levels) if ordered else Levels(priority_levels)
         self._recent: Recent | None = None
         self._ordered = ordered
+        #: The clock of whoever calls a verb now: by his wall clock, which may be wrong, he says when a message may come,
+        #: and so for how long it is to wait.
+        self.asker = clock
         self._clock = clock
         self._max_delay_seconds = max_delay_seconds
         self._sent = 0
@@ -83,11 +86,10 @@ class MemoryQueue:
         delayed = self._waiting.delayed
         return min(self.leases.first_end, delayed[0].since) if delayed else self.leases.first_end
 
-    def send(self, messages: Sequence[Message], now: float, clock: Clock) -> list[int]:
-        """Take what is new. The indexes of those that there is no room for. `clock` is the sender's own: by it he knows
-        for how long a message is to wait."""
+    def send(self, messages: Sequence[Message], now: float) -> list[int]:
+        """Take what is new. The indexes of those that there is no room for."""
         if self._recent is None and self.max_depth is None:
-            self._append(messages, now, clock)
+            self._append(messages, now)
             return []
         room = INFINITE if self.max_depth is None else self.max_depth - len(self._waiting)
         accepted: list[Message] = []
@@ -100,7 +102,7 @@ class MemoryQueue:
                 accepted.append(message)
             else:
                 refused.append(index)
-        self._append(accepted, now, clock)
+        self._append(accepted, now)
         return refused
 
     def take(self, count: int, owner: Owner, now: float) -> list[Delivery]:
@@ -124,11 +126,11 @@ class MemoryQueue:
         self._waiting.release(entry, now)
         self.waiters.wake()
 
-    def replace(self, entry: Entry, copy: Message, now: float, clock: Clock) -> None:
+    def replace(self, entry: Entry, copy: Message, now: float) -> None:
         """Send the copy, then remove the leased entry. As on a broker, a copy that looks like a duplicate is lost."""
         if not self._is_duplicate(copy, now):
             self._remember(copy, now)
-            self._append([copy], now, clock)
+            self._append([copy], now)
         self.remove(entry, now)
 
     def give_back(self, entry: Entry, now: float, *, delay_seconds: float, counted: bool) -> None:
@@ -172,18 +174,18 @@ class MemoryQueue:
             self.leases.end(entry)
         self.waiters.wake()
 
-    def _append(self, messages: Sequence[Message], now: float, clock: Clock) -> None:
+    def _append(self, messages: Sequence[Message], now: float) -> None:
         counts = self.dead is not None
         entries: list[Entry] = []
         for position, message in enumerate(messages, self._sent):
-            since = now if message.not_before is None else now + self._delay_seconds(message, clock)
+            since = now if message.not_before is None else now + self._delay_seconds(message)
             entries.append(Entry(message, message.attempts + 1 if counts else 1, position, since))
         self._sent += len(messages)
         self._waiting.add(entries, now)
         self.waiters.wake()
 
-    def _delay_seconds(self, message: Message, clock: Clock) -> float:
-        return min(message.delay_seconds(clock.now()), self._max_delay_seconds)
+    def _delay_seconds(self, message: Message) -> float:
+        return min(message.delay_seconds(self.asker.now()), self._max_delay_seconds)
 
     def _is_duplicate(self, message: Message, now: float) -> bool:
         return self._recent is not None and not self._recent.is_new(message.dedup_key, now)

@@ -76,7 +76,7 @@ class MemoryReceiver(Receiver):
             elif refusal := self._personality.refusal(item):
                 failed[index] = refusal
             elif self._personality.copies(item):
-                queue.replace(entry, self._copy(entry, item), now, self._clock)
+                queue.replace(entry, self._copy(entry, item), now)
             else:
                 queue.give_back(entry, now, delay_seconds=item.delay_seconds, counted=item.counted)
         if failed:
@@ -92,7 +92,7 @@ class MemoryReceiver(Receiver):
             if queue.leases.of(entry, self.owner) is None:
                 failed[index] = lease_lost(item.delivery)
                 continue
-            queue.dead.send([self._carried(entry.message.dead(item.death))], now, self._clock)
+            queue.dead.send([self._carried(entry.message.dead(item.death))], now)
             queue.remove(entry, now)
         if failed:
             raise BatchError(failed)
@@ -138,6 +138,7 @@ class MemoryReceiver(Receiver):
             self._queue = self._find()
         if self._queue.dropped:
             raise ReceiverLost(f"queue {self._queue.name!r} was dropped: make a new receiver")
+        self._queue.asker = self._clock
         return self._queue, self._queue.catch_up()
 
     async def _wait(self, queue: MemoryQueue, asked: int, seconds: float) -> None:

@@ -59,7 +59,8 @@ class MemorySender(Sender):
         }
 
     def _send(self, queue: MemoryQueue, messages: Sequence[Message], indexes: Sequence[int]) -> dict[int, LevelerError]:
-        refused = queue.send(self._carried(messages), queue.catch_up(), self._clock)
+        queue.asker = self._clock
+        refused = queue.send(self._carried(messages), queue.catch_up())
         if not refused:
             return {}
         full = QueueFull(f"queue {queue.name!r} holds {queue.max_depth} waiting messages, its bound; send again later")

@@ -74,7 +74,9 @@ def test_a_call_is_made_in_the_context_in_which_it_was_asked_for() -> None:
     async def story(clock: VirtualClock) -> None:
         name = contextvars.ContextVar("name", default="nobody")
         called: list[str] = []
-        contextvars.copy_context().run(lambda: (name.set("first"), clock.call_later(1, lambda: called.append(name.get()))))
+        contextvars.copy_context().run(
+            lambda: (name.set("first"), clock.call_later(1, lambda: called.append(name.get())))
+        )
         clock.call_later(2, lambda: called.append(name.get()))
         await clock.advance(2)
         assert called == ["first", "nobody"]

@@ -48,12 +48,13 @@ def one(seed: int, messages: int | None, plant: str | None, *, smallest: bool) -
     """Run one seed and print all of it."""
     scenario = draw(seed, messages)
     bug = PLANTS[plant] if plant else None
+    adapter = bug.adapter if bug else None
     with bug.planted() if bug else nullcontext():
-        outcome = World(scenario, bug and bug.adapter).run()
+        outcome = World(scenario, adapter).run()
         wrong = check(outcome)
         if wrong and smallest:
-            scenario = shrink(scenario, wrong[0].partition(":")[0], bug and bug.adapter)
-            outcome = World(scenario, bug and bug.adapter).run()
+            scenario = shrink(scenario, wrong[0].partition(":")[0], adapter)
+            outcome = World(scenario, adapter).run()
             wrong = check(outcome)
     print(*outcome.ledger.trace, sep="\n")
     print(replace(scenario, plans=(), strikes=()), *scenario.plans, *scenario.strikes, *wrong, sep="\n")

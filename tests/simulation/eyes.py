@@ -131,8 +131,8 @@ class WorkerEye:
                 self._ledger.touch(self._ledger.held(self._who), f"{verb} was slow")
 
     def closes(self, receiver: Seen) -> None:
-        """At its end a worker settles everything before; at any other time it gives up what the receiver brought, and so
-        it does with one that is silent."""
+        """At its end a worker settles everything before; at any other time, and where the receiver is silent, it gives
+        up what that has brought."""
         if self._who not in self._ledger.stops or self._receiving[receiver]:
             self._lose(receiver, "receiver closed")
 

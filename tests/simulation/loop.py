@@ -79,7 +79,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._bury()
             self.close()
 
-    def call_at(
+    def call_at(  # type: ignore[override]
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)

@@ -84,7 +84,7 @@ class DropsOnReceiverLoss(Bug):
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         deliveries = await self.inner.receive(credit, wait_seconds)
         known = [delivery for delivery in deliveries if delivery.message.id in self.memory]
-        self.memory.update((delivery.message.id, 1) for delivery in deliveries)
+        self.memory.update(delivery.message.id for delivery in deliveries)
         if known:
             await self.inner.complete(known)
         return [delivery for delivery in deliveries if delivery not in known]

@@ -38,8 +38,12 @@ class Sender:
             queues=dict.fromkeys(on.scenario.queues, on.scenario.queue_settings()),
         )
         self._app = Leveler(settings=settings)
-        self.process.on_death(lambda: self.over.done() or self.over.set_result(False))
+        self.process.on_death(self._die)
         self.process.start(self._live())
+
+    def _die(self) -> None:
+        if not self.over.done():
+            self.over.set_result(False)
 
     async def _live(self) -> None:
         await self._app._start(self._app._settings, self.process.clock, self._on.chance)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from tests.simulation.checker import check
-from tests.simulation.scenario import Scenario
+from tests.simulation.scenario import Plan, Scenario
+from tests.simulation.weather import Strike
 from tests.simulation.worker import Plant
 from tests.simulation.world import World
 
@@ -24,13 +26,21 @@ def shrink(scenario: Scenario, promise: str, plant: Plant | None = None) -> Scen
     def breaks(smaller: Scenario) -> bool:
         return any(wrong.startswith(f"{promise}:") for wrong in check(World(smaller, plant).run()))
 
+    smaller = scenario
     while True:
-        before = scenario
-        scenario = replace(scenario, strikes=_fewer(scenario.strikes, lambda few: breaks(replace(before, strikes=few))))
-        middle = scenario
-        scenario = replace(scenario, plans=_fewer(scenario.plans, lambda few: breaks(replace(middle, plans=few))))
-        if scenario == before:
-            return scenario
+        before = smaller
+        smaller = replace(smaller, strikes=_fewer(smaller.strikes, partial(_with_strikes, breaks, smaller)))
+        smaller = replace(smaller, plans=_fewer(smaller.plans, partial(_with_plans, breaks, smaller)))
+        if smaller == before:
+            return smaller
+
+
+def _with_strikes(breaks: Callable[[Scenario], bool], scenario: Scenario, strikes: tuple[Strike, ...]) -> bool:
+    return breaks(replace(scenario, strikes=strikes))
+
+
+def _with_plans(breaks: Callable[[Scenario], bool], scenario: Scenario, plans: tuple[Plan, ...]) -> bool:
+    return bool(plans) and breaks(replace(scenario, plans=plans))
 
 
 def _fewer(items: Sequence[T], holds: Callable[[tuple[T, ...]], bool]) -> tuple[T, ...]:

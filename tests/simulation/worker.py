@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from leveler_memory import MemoryAdapter
 
-from leveler import Context, LevelerError, Leveler, LimitSettings, QueueSettings, ReceiverLost, Settings
+from leveler import Context, Leveler, LevelerError, LimitSettings, QueueSettings, Settings
 from leveler.adapter import Adapter, Capabilities
 from leveler.clock import Clock
 from leveler.consumer.report import Tally
@@ -20,12 +20,12 @@ from tests.simulation.ledger import Ledger
 from tests.simulation.load import Work
 from tests.simulation.loop import VirtualLoop, at_once
 from tests.simulation.process import Process
-from tests.simulation.scenario import DEADLINE_SECONDS, DOWNSTREAM, Scenario
+from tests.simulation.scenario import DOWNSTREAM, Scenario
 from tests.simulation.weather import VERBS
 from tests.simulation.witness import Witness
 
-#: How long after its drain a worker may take to end: a receive that nobody answers, a settlement, a close, and a machine
-#: that stands still for a while.
+#: How long after its drain a worker may take to end: a receive that nobody answers, a settlement, a close, and a
+#: machine that stands still for a while.
 _PATIENCE_SECONDS = 100.0
 
 #: Puts something between the worker and the network: a planted bug.
@@ -55,7 +55,7 @@ class Machine:
         self._plant = plant
         self.specs = [scenario.queue_settings().spec(name) for name in scenario.queues]
         #: What is true of every queue.
-        self.can: Capabilities = [at_once(broker.declare(spec)) for spec in self.specs][0]
+        self.can: Capabilities = [at_once(broker.declare(spec)) for spec in self.specs][-1]
 
     def make_distant(self, faults: FaultPlan) -> None:
         """Every verb takes its time, there and back."""

@@ -20,8 +20,8 @@ from tests.simulation.worker import Machine, Plant, Worker
 
 #: How long a dead worker stays away.
 _RESTART_SECONDS = 1.0
-#: How long nothing may end, once nothing goes wrong any more, while something is still there. Longer than any one message
-#: can take: leases of 30 s for as many deliveries as there may be, a timeout each, wall clocks that are wrong.
+#: How long nothing may end, once nothing goes wrong any more, while something is still there. Longer than any one
+#: message can take: leases of 30 s for as many deliveries as there may be, a timeout each, wall clocks that are wrong.
 _PATIENCE_SECONDS = 600.0
 
 

@@ -44,7 +44,7 @@ def what_is_dead_had_to_die(outcome: Outcome) -> Iterator[str]:
 
 
 def nothing_is_left_to_its_lease(outcome: Outcome) -> Iterator[str]:
-    """Whatever a worker has got it gives back, unless a fault keeps it from that; or it says at its end what it left."""
+    """Whatever a worker has got it gives back, unless a fault keeps it from it; or it says what it left."""
     said = {worker.name for worker in outcome.workers if worker.left}
     for one in outcome.ledger.handouts:
         if one.end is None and not one.touched and one.heard and one.process not in said:

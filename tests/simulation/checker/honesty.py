@@ -29,7 +29,7 @@ def a_stop_settles_or_says_what_it_left(outcome: Outcome) -> Iterator[str]:
         elif worker.left is not None:
             held = [one for one in outcome.ledger.held(worker.name) if one.heard and not one.touched]
             if len(held) > worker.left:
-                yield f"{worker.name} said that it left {worker.left}, and left {len(held)}: {', '.join(map(str, held))}"
+                yield f"{worker.name} said that it left {worker.left}, and left {', '.join(map(str, held))}"
 
 
 def the_counters_are_right(outcome: Outcome) -> Iterator[str]:
