@@ -56,6 +56,7 @@ _TABLES: Final = (
         id INTEGER PRIMARY KEY,
         size INTEGER NOT NULL,
         lengths TEXT NOT NULL,
+        ids TEXT NOT NULL,
         envelopes TEXT NOT NULL,
         bodies BLOB NOT NULL
     )""",
