@@ -47,6 +47,9 @@ class SQLiteSender(Sender):
             except asyncio.CancelledError:
                 sending.give_up()
                 raise
+            finally:
+                if self._sending is sending:
+                    self._sending = None  # nobody can join it any more, and it is as large as its messages
         if refused or failed:
             places = [place for place in range(len(messages)) if place not in failed]
             raise BatchError(failed | {places[index]: self._full() for index in refused})
