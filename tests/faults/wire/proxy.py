@@ -153,10 +153,10 @@ class Proxy:
             await asyncio.sleep(slow.latency_seconds)
         piece = slow.piece_bytes or len(data) or 1
         for start in range(0, len(data), piece):
-            sink.write(data[start : start + piece])
-            await sink.drain()
             if slow.bytes_per_second and self._slow is slow:
                 await asyncio.sleep(piece / slow.bytes_per_second)
+            sink.write(data[start : start + piece])
+            await sink.drain()
 
     async def _happen(self, cut: Cut, link: Link, sink: asyncio.StreamWriter) -> None:
         if cut.place == "mute":
