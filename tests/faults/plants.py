@@ -157,10 +157,11 @@ def never_come_back() -> None:
 
 def _on_every(part: str, breaks: Callable[[Any], None]) -> None:
     """Every sender, or receiver, of every adapter is broken in that way."""
-    real_find = runtime.find
+    seam: Any = runtime
+    real_find = seam.find
 
     def find(*words: Any, **options: Any) -> Any:
-        adapter: Any = real_find(*words, **options)
+        adapter = real_find(*words, **options)
         real_make = getattr(adapter, part)
 
         def make(*words: Any, **options: Any) -> Any:
@@ -171,7 +172,7 @@ def _on_every(part: str, breaks: Callable[[Any], None]) -> None:
         setattr(adapter, part, make)
         return adapter
 
-    runtime.find = find
+    seam.find = find
 
 
 async def _failed(send: Callable[[Sequence[Any]], Any], messages: Sequence[Any]) -> Mapping[int, LevelerError]:
