@@ -119,6 +119,7 @@ def report(subject: str, plan: Plan, outcome: Outcome) -> str:
         "duplicated": f"{verdict.duplicated}, of {flight.at_risk} runs in flight at faults and {verdict.sent_again} "
         "sends that nobody knew about",
         "recovery": f"median {median(times):.2f} s, worst {max(times):.2f} s, of {len(flight.recoveries)}",
+        "longest silence unnoticed": f"{flight.longest_silence:.1f} s",
         "lost / phantom / stuck": f"{len(verdict.lost)} / {len(verdict.phantom)} / {verdict.stuck}",
         "stops by SIGTERM": f"{len(outcome.stops)}, not clean {sum(code != 0 for code, _ in outcome.stops)}, "
         f"slowest {slowest:.1f} s",

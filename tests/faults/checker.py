@@ -5,6 +5,7 @@ phantom          seen, and never sent
 stuck            still in the queue when nothing happened any more
 duplicated       effects beyond the first; each must be explained by a run whose completion nobody confirmed, or by a
                  send whose outcome nobody knew; and there must not be more of them than were in flight at faults
+not noticed      a connection that says nothing any more, of which a client still expects an answer
 slow to recover  nothing started for so long after the broker was back
 unreported       a loss that no worker has spoken of
 over-delivered   started more often than max_deliveries
@@ -64,6 +65,7 @@ class Verdict:
             "stuck": self.stuck,
             "duplicated without a cause": len(self.unexplained),
             "duplicated beyond what was in flight": max(0, self.duplicated - self.flight.at_risk - self.sent_again),
+            "silence not noticed": self.flight.deaf,
             "slow to recover": sum(seconds > RECOVERY_SECONDS for seconds in self.flight.recoveries),
             "over-delivered": len(self.over_delivered),
             "innocent dead": len(self.innocent_dead),

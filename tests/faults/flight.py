@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from tests.faults.ledger import Entry
 from tests.faults.load import KILLERS, kind_of
+
+#: Faults after which a connection stays open and says nothing any more; see subjects/served.py.
+_SILENT: Final = ("half-open", "silent")
 
 
 @dataclass
@@ -18,6 +22,10 @@ class Flight:
     hits: int = 0
     #: Runs that a fault or a crash could make happen again: not confirmed when it was over.
     at_risk: int = 0
+    #: Faults whose silence nobody noticed.
+    deaf: int = 0
+    #: The longest time that a client waited for an answer that never came, in seconds.
+    longest_silence: float = 0.0
     #: Seconds from the end of each fault of the broker's to the next start, if there was anything to start.
     recoveries: list[float] = field(default_factory=list[float])
 
@@ -38,6 +46,7 @@ class _Walk:
         self.flight = Flight()
         self.open_runs: defaultdict[str, set[str]] = defaultdict(set)
         self._waiting: set[str] = set()
+        self._struck_at = 0.0
         #: What a fault that is on may make happen again.
         self._threatened: set[str] | None = None
         #: When a broker that had been away was back, and something was there to be started.
@@ -62,6 +71,8 @@ class _Walk:
                 self._struck(entry)
             case "back":
                 self._back(entry)
+            case "deaf":
+                self.flight.deaf += 1
             case "over":
                 self.flight.at_risk += len(self._threatened or ())
                 self._threatened = None
@@ -85,6 +96,7 @@ class _Walk:
     def _struck(self, entry: Entry) -> None:
         one = entry.id not in ("broker", "wire")
         hit = [self.open_runs[f"worker-{entry.id}"]] if one else list(self.open_runs.values())
+        self._struck_at = entry.at
         self.flight.hits += entry.id == "wire" or any(hit)
         if one:
             self.flight.at_risk += sum(map(len, hit))
@@ -93,5 +105,7 @@ class _Walk:
             self._since = None
 
     def _back(self, entry: Entry) -> None:
+        if entry.detail.startswith(_SILENT):
+            self.flight.longest_silence = max(self.flight.longest_silence, entry.at - self._struck_at)
         self._nothing_to_do = not self._waiting
         self._since = entry.at if self._waiting else None

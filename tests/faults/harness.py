@@ -21,7 +21,7 @@ from leveler.adapter import Delivery
 from leveler.errors import BrokerError
 from leveler.settings import BrokerSettings
 from tests.faults.checker import Verdict, check
-from tests.faults.ledger import ACKED, BACK, DEAD, EFFECT, FAULT, OVER, READY, Ledger, read
+from tests.faults.ledger import ACKED, BACK, DEAD, DEAF, EFFECT, FAULT, OVER, READY, Ledger, read
 from tests.faults.load import QUEUE
 from tests.faults.sender import FAULTS_OVER
 from tests.faults.subjects.subject import Fault, Subject
@@ -298,6 +298,9 @@ class _Notes:
 
     def back(self) -> None:
         self._ledger.write(BACK, "broker", self._name)
+
+    def deaf(self) -> None:
+        self._ledger.write(DEAF, "wire", self._name)
 
 
 def _reason(delivery: Delivery) -> str:

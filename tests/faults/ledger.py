@@ -22,7 +22,7 @@ START: Final = "start"
 EFFECT: Final = "effect"
 #: The broker took the completion, as the worker was told.
 COMPLETED: Final = "completed"
-#: The broker took another settlement, as the worker was told; the detail says which.
+#: The broker took another settlement, as the worker was told, or the lease is lost; the detail says which.
 SETTLED: Final = "settled"
 #: The worker consumes.
 READY: Final = "ready"
@@ -34,6 +34,8 @@ FAULT: Final = "fault"
 BACK: Final = "back"
 #: ... and nobody waits for an answer that will never come.
 OVER: Final = "over"
+#: ... but a client does, after all the time that it was given.
+DEAF: Final = "deaf"
 #: The worker said it loudly: an error in its log.
 LOG: Final = "log"
 

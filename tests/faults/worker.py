@@ -17,6 +17,7 @@ from pathlib import Path
 
 from leveler import BrokerUnavailable, Context, Leveler, LimitSettings, QueueSettings, Reject, RetryPolicy, Settings
 from leveler.events import (
+    DeliveryLost,
     Event,
     MessageCompleted,
     MessageDeadLettered,
@@ -55,7 +56,7 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
     def on_event(event: Event) -> None:
         if isinstance(event, MessageCompleted):
             ledger.write(COMPLETED, event.message.id)
-        elif isinstance(event, MessageDeadLettered | MessageRetried | MessageReturned):
+        elif isinstance(event, MessageDeadLettered | MessageRetried | MessageReturned | DeliveryLost):
             ledger.write(SETTLED, event.message.id, type(event).__name__)
         elif isinstance(event, ReceiverReady):
             ledger.write(READY, "consumer")

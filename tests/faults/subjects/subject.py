@@ -18,7 +18,11 @@ class Notes(Protocol):
         ...
 
     def back(self) -> None:
-        """It is over: from now on there is no reason not to go on."""
+        """Nothing is in the way any more: from now on there is no reason not to go on."""
+        ...
+
+    def deaf(self) -> None:
+        """A client still waits for an answer that will never come, after all the time that it was given."""
         ...
 
 
