@@ -19,6 +19,7 @@ from leveler_rabbitmq.wire import Wire
 
 #: Somebody else has what was counted and does not come.
 _SILENCE_SECONDS: Final = 0.5
+_LOOKS: Final = 20
 
 
 class Glance(Lane):
@@ -26,6 +27,8 @@ class Glance(Lane):
 
     def __init__(self, wire: Wire, number: int) -> None:
         super().__init__(wire, number)
+        #: How many there were to see.
+        self.waiting = 0
         self.seen: list[tuple[bytes, bytes]] = []
         self.changed = asyncio.Event()
 
@@ -35,8 +38,8 @@ class Glance(Lane):
 
     async def look(self, queue: str, limit: int) -> None:
         """Until so many have come, or no more do."""
-        declared = await self.ask(commands.Queue.Declare(queue=queue, passive=True), commands.Queue.DeclareOk)
-        wanted = min(limit, declared.message_count or 0)
+        self.waiting = await _waiting(self, queue)
+        wanted = min(limit, self.waiting)
         if wanted < 1:
             return
         await self.ask(commands.Basic.Qos(prefetch_count=min(wanted, 0xFFFF)), commands.Basic.QosOk)
@@ -48,6 +51,20 @@ class Glance(Lane):
                     await self.changed.wait()
             except TimeoutError:
                 return
+
+
+async def _waiting(lane: Lane, queue: str) -> int:
+    declaration = commands.Queue.Declare(queue=queue, passive=True)
+    return (await lane.ask(declaration, commands.Queue.DeclareOk)).message_count or 0
+
+
+async def _all_back(broker: Broker, queue: str, count: int) -> None:
+    """Wait a little: the broker says that they are given back before they are."""
+    async with broker.talk(f"queue {queue!r}") as lane:
+        for _ in range(_LOOKS):
+            if await _waiting(lane, queue) >= count:
+                return
+            await asyncio.sleep(_SILENCE_SECONDS / _LOOKS)
 
 
 async def peek(broker: Broker, queue: str, limit: int, clock: Clock) -> Sequence[Message]:
@@ -64,5 +81,6 @@ async def peek(broker: Broker, queue: str, limit: int, clock: Clock) -> Sequence
             raise BrokerUnavailable(f"{what}: {error}") from error
         finally:
             glance.abandon("the look is over")
+        await _all_back(broker, queue, glance.waiting)
     now = clock.now()
     return [open_up(properties, body, now).message for properties, body in glance.seen[:limit]]
