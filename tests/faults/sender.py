@@ -14,10 +14,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-from leveler import BatchError, BrokerError, BrokerUnavailable, Leveler, Message, SendUnknown, Settings
+from leveler import BatchError, BrokerError, BrokerUnavailable, Leveler, LevelerError, Message, SendUnknown, Settings
 from leveler.producer import SendOptions
 from leveler.settings import BrokerSettings
-from tests.faults.ledger import ACKED, INTENT, REFUSED, Ledger
+from tests.faults.ledger import ACKED, INTENT, REFUSED, UNKNOWN, Ledger
 from tests.faults.load import QUEUE, body, kinds
 from tests.faults.worker import queue_settings
 
@@ -67,15 +67,15 @@ async def _until_accepted(
 ) -> None:
     """Send again, with the same ids, whatever was not accepted: that is what a careful producer does."""
     for _ in range(PATIENCE):
-        failed: set[int] = set()
+        failed: dict[int, LevelerError] = {}
         try:
             await send(batch)
         except BatchError as error:
-            failed = set(error.failed)
+            failed = error.failed
         except BrokerError as error:
-            failed = set(range(len(batch)))
-            kind = "unknown" if isinstance(error, SendUnknown) else "refused"
-            ledger.write(REFUSED, batch[0].id, kind)
+            failed = dict.fromkeys(range(len(batch)), error)
+        for index, why in failed.items():
+            ledger.write(REFUSED, batch[index].id, UNKNOWN if isinstance(why, SendUnknown) else type(why).__name__)
         ledger.write_many(ACKED, [message.id for index, message in enumerate(batch) if index not in failed])
         batch = [message for index, message in enumerate(batch) if index in failed]
         if not batch:
