@@ -124,12 +124,10 @@ def check(
     # A run that had its effect and whose completion was confirmed is the last one. Another one needs a run before
     # whose completion was not confirmed: it was cut off, or its lease was lost. A message sent twice, because the
     # sender was not answered, needs none.
-    resent = {entry.id for entry in entries if entry.kind == REFUSED and entry.detail == UNKNOWN}
-    verdict.sent_again = len(resent)
-    verdict.unexplained = sorted(
-        id for id, count in effects.items() if count - 1 > unconfirmed[id] and id not in resent
-    )
-    verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries)
+    copies = Counter(entry.id for entry in entries if entry.kind == REFUSED and entry.detail == UNKNOWN)
+    verdict.sent_again = copies.total()
+    verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > unconfirmed[id] + copies[id])
+    verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * (1 + copies[id]))
     verdict.innocent_dead = sorted(id for id in dead if kind_of(id) not in POISON)
     verdict.wrong_end = sorted(_wrong_ends(ids[ACKED], done, dead))
     if ordered:

@@ -16,7 +16,7 @@ class Flight:
 
     #: Faults that hit an operation on the wire, a process with runs in hand, or the broker while there were any.
     hits: int = 0
-    #: Runs that a fault or a crash could make happen again: under way when it struck, or begun before it was over.
+    #: Runs that a fault or a crash could make happen again: not confirmed when it was over.
     at_risk: int = 0
     #: Seconds from the end of each fault of the broker's to the next start, if there was anything to start.
     recoveries: list[float] = field(default_factory=list[float])
@@ -38,7 +38,8 @@ class _Walk:
         self.flight = Flight()
         self.open_runs: defaultdict[str, set[str]] = defaultdict(set)
         self._waiting: set[str] = set()
-        self._fault_is_on = False
+        #: What a fault that is on may make happen again.
+        self._threatened: set[str] | None = None
         #: When a broker that had been away was back, and something was there to be started.
         self._since: float | None = None
         self._nothing_to_do = False
@@ -53,12 +54,17 @@ class _Walk:
                 self._waiting.discard(entry.id)
             case "completed" | "settled":
                 self.open_runs[entry.process].discard(entry.id)
+                if self._threatened:
+                    self._threatened.discard(entry.id)
                 if entry.detail == "MessageDeadLettered":
                     self._waiting.discard(entry.id)
             case "fault":
                 self._struck(entry)
             case "back":
                 self._back(entry)
+            case "over":
+                self.flight.at_risk += len(self._threatened or ())
+                self._threatened = None
 
     def _accepted(self, entry: Entry) -> None:
         self._waiting.add(entry.id)
@@ -68,7 +74,8 @@ class _Walk:
     def _started(self, entry: Entry) -> None:
         runs = self.open_runs[entry.process]
         runs.add(entry.id)
-        self.flight.at_risk += self._fault_is_on
+        if self._threatened is not None:
+            self._threatened.add(entry.id)
         if kind_of(entry.id) in KILLERS:  # all that its process has in hand comes again
             self.flight.at_risk += len(runs)
         if self._since is not None:
@@ -79,11 +86,12 @@ class _Walk:
         one = entry.id not in ("broker", "wire")
         hit = [self.open_runs[f"worker-{entry.id}"]] if one else list(self.open_runs.values())
         self.flight.hits += entry.id == "wire" or any(hit)
-        self.flight.at_risk += sum(map(len, hit))
-        if not one:
-            self._fault_is_on, self._since = True, None
+        if one:
+            self.flight.at_risk += sum(map(len, hit))
+        else:
+            self._threatened = (self._threatened or set()).union(*hit)
+            self._since = None
 
     def _back(self, entry: Entry) -> None:
-        self._fault_is_on = False
         self._nothing_to_do = not self._waiting
         self._since = entry.at if self._waiting else None

@@ -21,8 +21,9 @@ from leveler.adapter import Delivery
 from leveler.errors import BrokerError
 from leveler.settings import BrokerSettings
 from tests.faults.checker import Verdict, check
-from tests.faults.ledger import ACKED, BACK, DEAD, EFFECT, FAULT, READY, Ledger, read
+from tests.faults.ledger import ACKED, BACK, DEAD, EFFECT, FAULT, OVER, READY, Ledger, read
 from tests.faults.load import QUEUE
+from tests.faults.sender import FAULTS_OVER
 from tests.faults.subjects.subject import Fault, Subject
 from tests.faults.worker import DRAIN_SECONDS, LEASE_SECONDS, MAX_ATTEMPTS, queue_settings
 
@@ -94,12 +95,20 @@ class Harness:
         with self._processes():
             faults = self._schedule()
             may_lose = any(fault.loses for fault in faults)
+            over, give_up_at = self._folder / FAULTS_OVER, float("inf")
             sender = self._start_sender(sum(fault.seconds + _PAUSE_SECONDS for fault in faults))
             while faults or sender.poll() is None:
                 self._revive()
                 if faults:
                     self._make(faults.pop())
+                elif not over.exists():
+                    over.touch()
+                    give_up_at = time.monotonic() + self._plan.patience_seconds
+                if time.monotonic() > give_up_at:
+                    sender.kill()
                 time.sleep(self._rng.uniform(0.05, 0.6))
+            if sender.returncode == -signal.SIGKILL:
+                raise RuntimeError("the sender hangs")
             if sender.returncode:
                 raise RuntimeError(f"the sender ended with {sender.returncode}")
             remaining = self._drain(may_lose=may_lose)
@@ -139,6 +148,8 @@ class Harness:
         """Make it happen, and count how often it did."""
         notes = _Notes(self._ledger, fault.name)
         fault.make(notes)
+        if notes.strikes:
+            self._ledger.write(OVER, "broker", fault.name)
         own = fault not in self._subject.faults
         self._done[fault.name] += own or notes.strikes
         self._missed[fault.name] += not own and not notes.strikes

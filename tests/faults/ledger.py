@@ -30,8 +30,10 @@ SIGNAL: Final = "signal"
 DEAD: Final = "dead"
 #: A fault strikes; its id is the process that it hits, or "broker", or "wire" for an operation on its way.
 FAULT: Final = "fault"
-#: A fault of the broker's, or of the way to it, is over.
+#: After a fault of the broker's, or of the way to it, nothing is in the way any more.
 BACK: Final = "back"
+#: ... and nobody waits for an answer that will never come.
+OVER: Final = "over"
 #: The worker said it loudly: an error in its log.
 LOG: Final = "log"
 

@@ -23,6 +23,10 @@ _OPERATIONS: Final = {
 }
 
 
+#: A plain message is sent without a script.
+_ALSO: Final = {"XADD": "send"}
+
+
 @contextmanager
 def redis(place: Place) -> Iterator[Subject]:
     with served(
@@ -54,7 +58,9 @@ class _Namer:
 
     def __call__(self, words: Sequence[bytes]) -> str:
         command = words[0].decode(errors="replace").upper()
-        return self._scripts.get(words[1], command) if command == "EVALSHA" else command
+        if command == "EVALSHA":
+            return self._scripts.get(words[1], command)
+        return _ALSO.get(command, command)
 
 
 def _alarm(server: Server, on: bool) -> None:

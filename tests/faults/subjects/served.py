@@ -27,6 +27,8 @@ _OPPORTUNITY_SECONDS: Final = 8.0
 #: Longer than the lease of the runs (see worker.py).
 _AWAY_SECONDS: Final = 3.0
 _RESTART_EVERY_SECONDS: Final = 10.0
+#: The longest that a client is given to notice that nobody answers.
+_PATIENCE_SECONDS: Final = 20.0
 
 Alarm = Callable[[Server, bool], None]
 
@@ -137,7 +139,7 @@ def _half_open(proxy: Proxy, notes: Notes) -> None:
     notes.strike("wire" if proxy.connections else "broker")
     proxy.half_open()
     notes.back()  # whoever connects again is served
-    time.sleep(_AWAY_SECONDS)
+    _noticed(proxy)
 
 
 def _black_hole(proxy: Proxy, notes: Notes) -> None:
@@ -188,5 +190,13 @@ def _cut(proxy: Proxy, name: str, place: CutPlace, ends: Iterator[bool], notes: 
     if cut.done.wait(_OPPORTUNITY_SECONDS):
         notes.strike("wire")
         notes.back()
+        _noticed(proxy)
     else:
         proxy.forget(cut)
+
+
+def _noticed(proxy: Proxy) -> None:
+    """Until no client waits any more for an answer that will never come."""
+    give_up_at = time.monotonic() + _PATIENCE_SECONDS
+    while proxy.silent and time.monotonic() < give_up_at:
+        time.sleep(0.1)
