@@ -41,7 +41,7 @@ types: $(VENV)/.development
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 unit: $(VENV)/.development
-	$(BIN)/pytest -n $(JOBS) --dist worksteal
+	$(BIN)/pytest -n $(JOBS) --dist worksteal $(if $(CI),--every-adapter)
 
 ## The same core tests against the built wheel, as users get it
 wheel: $(VENV)/.development
