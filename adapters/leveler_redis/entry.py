@@ -12,14 +12,14 @@ of several others the body is a JSON object.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from operator import attrgetter
+from typing import Final, NamedTuple
 
 import msgspec
 from msgspec.structs import force_setattr
 
-from leveler.message import JSON_TYPE, Message
+from leveler.message import DEFAULT_PRIORITY, JSON_TYPE, Message
 from leveler_redis.command import Argument
 
 #: With more headers than this they stand in one field: a script cannot pass on entries with thousands.
@@ -49,17 +49,25 @@ _NAMES: Final = {
     )
 }
 
+#: Attributes that are only written where they are set.
+_RARE: Final = {
+    **dict.fromkeys(("key", "expires_at", "traceparent", "not_before", "ready_at", "failed_at", "death")),
+    **dict.fromkeys(("generation", "attempts", "replays"), 0),
+    "priority": DEFAULT_PRIORITY,
+}
+_rare: Final = attrgetter(*_RARE)
+_NOTHING_RARE: Final = tuple(_RARE.values())
+
 #: As Redis has it: the id of the entry, and names and values by turns.
-RawEntry = Sequence[object]
+RawEntry = tuple[bytes, Sequence[bytes]]
+
+_USUAL: Final = [b"specversion", b"id", b"source", b"type", b"time", b"datacontenttype", _BODY]
 
 
-@dataclass(slots=True)
-class Entry:
+class Entry(NamedTuple):
     """What a stream's entry holds."""
 
     message: Message
-    #: Its id in the stream.
-    identity: bytes
     #: Counted deliveries before this one.
     deliveries: int
     #: Where it stands in the line of its key, as the scripts know it; empty where there is none.
@@ -68,9 +76,13 @@ class Entry:
 
 def fields_of(message: Message) -> list[Argument]:
     """Names and values by turns."""
-    fields: list[Argument] = []
-    for pair in message.attributes().items():
-        fields.extend(pair)
+    fields: list[Argument]
+    if _rare(message) == _NOTHING_RARE and message.time.tzinfo is UTC:
+        time = message.time.isoformat()[: -len("+00:00")] + "Z"
+        fields = ["specversion", "1.0", "id", message.id, "source", message.source, "type", message.type]
+        fields += ("time", time, "datacontenttype", message.content_type)
+    else:
+        fields = [text for pair in message.attributes().items() for text in pair]
     if len(message.headers) > _MOST_FIELDS:
         fields += (_HEADERS, msgspec.json.encode(dict(message.headers)))
     else:
@@ -91,9 +103,38 @@ def size(message: Message) -> int:
 def read(raw: RawEntry) -> Entry:
     """One entry, whoever wrote it."""
     identity, flat = raw
-    assert isinstance(identity, bytes)
+    message = _usual(flat)
+    return _read(identity, flat) if message is None else Entry(message, 0, b"")
+
+
+def _usual(flat: Sequence[bytes]) -> Message | None:
+    """What nearly every entry is: a new message of ours with nothing in it that is rare. Several times as fast."""
+    if flat[::2] != _USUAL:
+        return None
+    _, _, _, identity, _, source, _, kind, _, time, _, content_type, _, body = flat
+    if not (0 < len(identity) <= 128 and identity.replace(b"-", b"").isalnum() and source and content_type):
+        return None
+    try:
+        return Message(
+            id=identity.decode("ascii"),
+            body=body,
+            type=kind.decode(),
+            source=source.decode(),
+            time=_aware(datetime.fromisoformat(time.decode())),
+            content_type=content_type.decode(),
+        )
+    except ValueError:
+        return None
+
+
+def _aware(moment: datetime) -> datetime:
+    if moment.tzinfo is not UTC:
+        raise ValueError("not as we write it")
+    return moment
+
+
+def _read(identity: bytes, flat: Sequence[bytes]) -> Entry:
     origin = identity
-    assert isinstance(flat, list)
     fields: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
     if b"leveler:deliveries" in fields or b"leveler:line" in fields or b"leveler:entry" in fields:
         deliveries, line = _count(fields.get(b"leveler:deliveries", b"0")), fields.get(b"leveler:line", b"")
@@ -103,7 +144,7 @@ def read(raw: RawEntry) -> Entry:
     message = _ours(origin, fields) if b"specversion" in fields else _foreign(origin, fields)
     if message.failed_at is None and b"leveler:failed" in fields:
         force_setattr(message, "failed_at", _moment(fields[b"leveler:failed"]))
-    return Entry(message, identity, deliveries, line)
+    return Entry(message, deliveries, line)
 
 
 def _ours(identity: bytes, fields: dict[bytes, bytes]) -> Message:

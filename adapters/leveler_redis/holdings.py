@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 from leveler.adapter import INFINITE, Delivery
 
-#: A lane and the id of an entry in it.
+#: A lane, and the id of an entry in it.
 Place = tuple[int, bytes]
 
 
-@dataclass(slots=True, eq=False)
 class Receipt:
     """One delivery of one entry."""
 
-    lane: int
-    entry: bytes
-    #: Its place in the line of its key; empty where there is none.
-    line: bytes
-    #: When its lease ends, on the monotonic clock. The server knows better.
-    leased_until: float
+    __slots__ = ("leased_until", "line", "number", "place")
 
-    @property
-    def place(self) -> Place:
-        return self.lane, self.entry
+    def __init__(self, place: Place, line: bytes, number: int, leased_until: float) -> None:
+        self.place = place
+        #: Its place in the line of its key, as the scripts know it; empty where there is none.
+        self.line = line
+        #: As it was read: of two entries in a lane the older one has the lower number.
+        self.number = number
+        #: When its lease ends, on the monotonic clock. The server knows better.
+        self.leased_until = leased_until
 
 
 class Holdings:
@@ -59,19 +57,26 @@ class Holdings:
         self.crowded = room < 1
         return max(0, room)
 
-    def add(self, receipts: Iterable[Receipt]) -> None:
+    def add(self, deliveries: Iterable[Delivery]) -> None:
         """They are held. An older delivery of the same entry is over."""
-        for receipt in receipts:
-            self._receipts[receipt.place] = receipt
+        self._receipts.update((delivery.receipt.place, delivery.receipt) for delivery in deliveries)
 
-    def is_current(self, receipt: Receipt) -> bool:
-        return self._receipts.get(receipt.place) is receipt
+    def sift(self, deliveries: Sequence[Delivery]) -> tuple[list[int], list[int]]:
+        """The places of those that are held, the oldest entries first, and of those that are over."""
+        held = self._receipts
+        current = [
+            place for place, one in enumerate(deliveries) if held.get(one.receipt.place) is one.receipt
+        ]  # fmt: skip
+        lost = [] if len(current) == len(deliveries) else sorted(set(range(len(deliveries))).difference(current))
+        current.sort(key=lambda place: deliveries[place].receipt.number)
+        return current, lost
 
     def remove(self, deliveries: Iterable[Delivery]) -> None:
+        held = self._receipts
         for delivery in deliveries:
             receipt: Receipt = delivery.receipt
-            if self._receipts.get(receipt.place) is receipt:
-                del self._receipts[receipt.place]
+            if held.get(receipt.place) is receipt:
+                del held[receipt.place]
 
     def first_end(self) -> float:
         """When the first lease ends, and makes room."""

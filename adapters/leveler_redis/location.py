@@ -51,6 +51,7 @@ class Location:
             "socket_connect_timeout": None,
             "retry": Retry(NoBackoff(), 0),
             "client_name": "leveler",
+            "socket_read_size": 256 * 1024,  # answers are large
         }
         if not self.tls:
             return Connection(**given)

@@ -13,7 +13,7 @@ from leveler.errors import QueueNotFound
 from leveler_redis.command import Argument, pack
 from leveler_redis.entry import RawEntry
 from leveler_redis.errors import is_lost_group
-from leveler_redis.holdings import Holdings, Receipt
+from leveler_redis.holdings import Holdings
 from leveler_redis.keys import Keys
 from leveler_redis.script import Scripts
 from leveler_redis.settlements import item
@@ -158,7 +158,7 @@ class Reading:
                 lane = self._lane_of[key]
                 entries += ((lane, entry) for entry in found)
         if entries:
-            self._typical_bytes = max(1024, max(_bytes_of(entry) for _, entry in entries))
+            self._typical_bytes = max(1024, max([len(fields[-1]) for _, (_, fields) in entries]))
         return entries
 
     async def _restored(self) -> None:
@@ -176,13 +176,7 @@ class Reading:
         for lane, answer in zip(self._tending.lanes, await self._wire.ask(asked), strict=True):
             for entry, *_ in () if is_lost_group(answer) else self._wire.check(answer):
                 if (lane, entry) not in self._holdings:
-                    returns += item(Receipt(lane, entry, b"", 0.0), "keep")
+                    returns += item((lane, entry), b"", "keep")
         if len(returns) > 1:
             await self._wire.run(self._scripts.settle, (*self._keys.all, self._keys.base), returns)
         self._has_lost = False
-
-
-def _bytes_of(entry: RawEntry) -> int:
-    """Of its largest field, which is the body where it matters."""
-    fields = entry[1]
-    return max(map(len, fields)) if isinstance(fields, list) and fields else 0

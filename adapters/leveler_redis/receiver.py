@@ -15,7 +15,7 @@ from leveler_redis.holdings import Holdings, Receipt
 from leveler_redis.keys import Keys
 from leveler_redis.reading import Found, Reading
 from leveler_redis.script import Script, Scripts
-from leveler_redis.settlements import Batch, burial, completion, give_back, in_order, item
+from leveler_redis.settlements import Batch, burial, completion, give_back, item
 from leveler_redis.wire import Wire
 
 #: What a receive under way gets to end by itself when its receiver is closed.
@@ -67,6 +67,7 @@ class RedisReceiver(Receiver):
         self._receiving = asyncio.Lock()
         #: Rung when a wait for room may be over.
         self._bell = asyncio.Event()
+        self._read = 0
         self._closed = False
 
     async def hold(self, limit: int) -> None:
@@ -140,21 +141,20 @@ class RedisReceiver(Receiver):
             await self._send_back(found.entries[room:])
         leased_until = found.at + self._reading.lease_seconds
         deliveries = [self._delivery(lane, raw, leased_until) for lane, raw in found.entries[:room]]
-        self._holdings.add([delivery.receipt for delivery in deliveries])
+        self._holdings.add(deliveries)
         return deliveries
 
     def _delivery(self, lane: int, raw: RawEntry, leased_until: float) -> Delivery:
-        entry = read(raw)
-        receipt = Receipt(lane, entry.identity, entry.line, leased_until)
-        attempt = 1 if self._dead else entry.message.attempts + entry.deliveries + 1
-        return Delivery(entry.message, attempt, leased_until, receipt)
+        message, deliveries, line = read(raw)
+        self._read += 1
+        receipt = Receipt((lane, raw[0]), line, self._read, leased_until)
+        return Delivery(message, 1 if self._dead else message.attempts + deliveries + 1, leased_until, receipt)
 
     async def _send_back(self, entries: Sequence[tuple[int, RawEntry]]) -> None:
         """Nobody has seen these: they go back uncounted. If that fails, their lease ends."""
         arguments: list[Argument] = [self._me]
         for lane, raw in entries:
-            entry = read(raw)
-            arguments += item(Receipt(lane, entry.identity, entry.line, 0.0), "keep")
+            arguments += item((lane, raw[0]), read(raw).line, "keep")
         await self._wire.run(self._scripts.settle, self._settle_keys, arguments)
 
     async def _wait(self, until: float) -> None:
@@ -167,8 +167,7 @@ class RedisReceiver(Receiver):
 
     async def _settle(self, deliveries: Sequence[Delivery], items: Sequence[list[Argument]]) -> None:
         self._check()
-        lost, current = self._current(deliveries)
-        current = in_order(deliveries, current)
+        current, lost = self._holdings.sift(deliveries)
         if current:
             arguments = [argument for place in current for argument in items[place]]
             answer = await self._run(self._scripts.settle, self._settle_keys, [self._me, *arguments], len(current))
@@ -178,10 +177,10 @@ class RedisReceiver(Receiver):
 
     async def _as_batch(self, script: Script, deliveries: Sequence[Delivery]) -> tuple[list[int], float]:
         """The places of those that are no longer ours, and when the others were."""
-        lost, current = self._current(deliveries)
+        current, lost = self._holdings.sift(deliveries)
         at = self._clock.monotonic()
         if current:
-            batch = Batch(self._keys, self._me, [deliveries[place].receipt for place in current], current)
+            batch = Batch(self._keys, self._me, deliveries, current)
             answer = await self._run(script, batch.keys, batch.arguments, len(current))
             lost += [batch.places[place] for place in answer]
         return lost, at
@@ -193,14 +192,6 @@ class RedisReceiver(Receiver):
         except QueueNotFound:
             return list(range(count))
         return answer
-
-    def _current(self, deliveries: Sequence[Delivery]) -> tuple[list[int], list[int]]:
-        """The places of those that are over as far as we know, and of the others."""
-        lost: list[int] = []
-        current: list[int] = []
-        for place, delivery in enumerate(deliveries):
-            (current if self._holdings.is_current(delivery.receipt) else lost).append(place)
-        return lost, current
 
     def _forget(self, deliveries: Sequence[Delivery]) -> None:
         self._holdings.remove(deliveries)
