@@ -26,8 +26,9 @@ from leveler_redis.receiver import RedisReceiver
 from leveler_redis.script import Script, Scripts
 from leveler_redis.sender import RedisSender
 from leveler_redis.server import Settings, check, degraded, settings_of
+from leveler_redis.session import Answer
 from leveler_redis.tending import tending_of
-from leveler_redis.wire import Answer, Wire
+from leveler_redis.wire import Wire
 
 #: More in one call would keep the server, which does one thing at a time, from everybody else for too long.
 _MOST_ITEMS: Final = 1000

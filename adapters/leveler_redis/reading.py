@@ -16,9 +16,10 @@ from leveler_redis.errors import is_lost_group
 from leveler_redis.holdings import Holdings
 from leveler_redis.keys import Keys
 from leveler_redis.script import Scripts
+from leveler_redis.session import Answer, Unanswered
 from leveler_redis.settlements import item
 from leveler_redis.tending import UNKNOWN, tending_of
-from leveler_redis.wire import Answer, Unanswered, Wire
+from leveler_redis.wire import Wire
 
 GROUP: Final = b"leveler"
 

@@ -28,7 +28,8 @@ from leveler_redis.entry import fields_of, size
 from leveler_redis.errors import translate
 from leveler_redis.keys import Keys, lane_of
 from leveler_redis.script import Scripts
-from leveler_redis.wire import Unanswered, Wire
+from leveler_redis.session import Unanswered
+from leveler_redis.wire import Wire
 
 #: What one script call or one write takes, but for a single message that is larger.
 _MOST_BYTES: Final = 4 * 1024 * 1024

@@ -11,7 +11,8 @@ from redis.exceptions import ResponseError
 from leveler.errors import AccessDenied, ConfigError
 from leveler_redis.command import pack
 from leveler_redis.errors import translate, word_of
-from leveler_redis.wire import Answer, Wire
+from leveler_redis.session import Answer
+from leveler_redis.wire import Wire
 
 #: Scripts say by a flag what they may do since then.
 _OLDEST: Final = (7, 0)
