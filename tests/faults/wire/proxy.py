@@ -81,6 +81,11 @@ class Proxy:
         self._do(self._cut_all(reset=reset))
 
     @property
+    def silent(self) -> int:
+        """How many clients are still waiting for somebody who says nothing any more."""
+        return self._call(lambda: sum(link.is_silent for link in self._links))
+
+    @property
     def connections(self) -> int:
         """How many clients there are now."""
         return self._call(lambda: len(self._links))
@@ -207,6 +212,11 @@ class Link:
     def mute(self, sink: asyncio.StreamWriter) -> None:
         """Nothing is said to that side any more."""
         self._mute.add(sink)
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the client hears nothing any more."""
+        return self._client in self._mute
 
     def lose_server(self) -> None:
         """The server sees the end; the client goes on talking to nobody."""

@@ -2,7 +2,7 @@
 
 Everything is a line that begins with a mark and ends with CRLF. Behind "$ = !" it says how many bytes follow; behind
 "* ~ > %" how many values follow, twice as many for "%". Replies come in the order of the commands; pushes (">") come
-when they like.
+when they like. A reply that is nothing has no name: to wait in vain is no operation.
 """
 
 from __future__ import annotations
@@ -51,9 +51,13 @@ class RespConversation:
         while (end := end_of(data, at)) is not None:
             push = data[at : at + 1] == b">"
             name = "" if push or not self._waiting else self._waiting.popleft() + REPLY
-            yield Unit(data[at:end], name)
+            yield Unit(data[at:end], "" if data[at:end] in _NOTHING else name)
             at = end
         self._answered = data[at:]
+
+
+#: What a reader is told when there is nothing to read.
+_NOTHING: Final = (b"*-1\r\n", b"$-1\r\n", b"_\r\n")
 
 
 def end_of(data: bytes, at: int) -> int | None:

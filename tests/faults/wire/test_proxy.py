@@ -133,6 +133,7 @@ def test_only_the_reply_is_lost_and_the_connection_stays(proxy: Proxy, client: s
     assert is_silent(client)
     assert server.told == SET + GET
     assert not server.ended.is_set()
+    assert proxy.silent == 1
     client.close()
     assert server.ended.wait(PATIENCE_SECONDS)
 

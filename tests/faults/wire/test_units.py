@@ -93,7 +93,9 @@ def test_redis_commands_and_their_replies_are_recognised_across_the_borders_of_c
     assert [unit.data for unit in replies] == answered
     names = [unit.name for unit in requests]
     assert names == ["XADD", "PING", "HELLO", *["GET"] * 5]
-    assert [unit.name for unit in replies] == ["XADD reply", "", *(f"{name} reply" for name in names[1:])]
+    told = [f"{name} reply" for name in names]
+    told[REPLIES.index(b"_\r\n")] = ""
+    assert [unit.name for unit in replies] == [told[0], "", *told[1:]]
 
 
 def test_a_command_is_called_what_the_caller_calls_it() -> None:
