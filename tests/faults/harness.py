@@ -121,6 +121,7 @@ class Harness:
             max_deliveries=MAX_ATTEMPTS + 3,
             ordered=self._plan.ordered,
             may_lose=may_lose,
+            answers=self._subject.answers,
         )
         return Outcome(verdict, self._done, self._missed, self._stops, time.monotonic() - began)
 

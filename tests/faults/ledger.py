@@ -22,8 +22,10 @@ START: Final = "start"
 EFFECT: Final = "effect"
 #: The broker took the completion, as the worker was told.
 COMPLETED: Final = "completed"
-#: The broker took another settlement, as the worker was told, or the lease is lost; the detail says which.
+#: The broker took another settlement, as the worker was told; the detail says which.
 SETTLED: Final = "settled"
+#: The worker was told that the lease is lost.
+GONE: Final = "gone"
 #: The worker consumes.
 READY: Final = "ready"
 SIGNAL: Final = "signal"

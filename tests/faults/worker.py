@@ -27,7 +27,7 @@ from leveler.events import (
 )
 from leveler.settings import BrokerSettings, ConsumerSettings
 from tests.faults import plants
-from tests.faults.ledger import COMPLETED, EFFECT, LOG, READY, SETTLED, SIGNAL, START, Ledger
+from tests.faults.ledger import COMPLETED, EFFECT, GONE, LOG, READY, SETTLED, SIGNAL, START, Ledger
 from tests.faults.load import QUEUE, Work
 
 LEASE_SECONDS = 2.0
@@ -56,8 +56,10 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
     def on_event(event: Event) -> None:
         if isinstance(event, MessageCompleted):
             ledger.write(COMPLETED, event.message.id)
-        elif isinstance(event, MessageDeadLettered | MessageRetried | MessageReturned | DeliveryLost):
+        elif isinstance(event, MessageDeadLettered | MessageRetried | MessageReturned):
             ledger.write(SETTLED, event.message.id, type(event).__name__)
+        elif isinstance(event, DeliveryLost):
+            ledger.write(GONE, event.message.id)
         elif isinstance(event, ReceiverReady):
             ledger.write(READY, "consumer")
 

@@ -43,7 +43,8 @@ def served(
     alarm: Alarm,
     delete: Callable[[Server], None],
     options: Options,
-    query: str,
+    query: str = "",
+    answers: bool = True,
 ) -> Iterator[Subject]:
     """The broker, running behind a proxy.
 
@@ -56,6 +57,7 @@ def served(
         delete: removes the queue from under everybody.
         options: its own.
         query: of the URL of the processes under test.
+        answers: whether it answers every settlement.
     """
     with (
         server(name, place.wish, options) as running,
@@ -67,7 +69,7 @@ def served(
             *_of_the_way(proxy),
             *_cuts(proxy, operations),
         ]
-        yield Subject(name, running.label, f"{url}?{query}" if query else url, running.url, faults)
+        yield Subject(name, running.label, f"{url}?{query}" if query else url, running.url, faults, answers)
 
 
 def _of_the_server(running: Server, alarm: Alarm, delete: Callable[[Server], None]) -> Sequence[Fault]:
