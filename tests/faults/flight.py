@@ -14,7 +14,7 @@ from tests.faults.load import KILLERS, kind_of
 _SILENT: Final = ("half-open", "silent")
 
 
-#: How long what was sent may still be on its way.
+#: How long what was sent may still be on its way, and a process not yet know that there is no way any more.
 _ON_ITS_WAY_SECONDS: Final = 1.0
 
 
@@ -54,6 +54,7 @@ class _Walk:
         self._waiting: set[str] = set()
         self._settled: deque[Entry] = deque()
         self._struck_at = 0.0
+        self._over_at = -_ON_ITS_WAY_SECONDS
         #: What a fault that is on may make happen again.
         self._threatened: set[str] | None = None
         #: When a broker that had been away was back, and something was there to be started.
@@ -81,6 +82,7 @@ class _Walk:
             case "over":
                 self.flight.at_risk += len(self._threatened or ())
                 self._threatened = None
+                self._over_at = entry.at
 
     def _accepted(self, entry: Entry) -> None:
         self._waiting.add(entry.id)
@@ -105,6 +107,7 @@ class _Walk:
             self._settled.popleft()
         if self._threatened is not None:
             self._threatened.discard(entry.id)
+        if self._threatened is not None or entry.at < self._over_at + _ON_ITS_WAY_SECONDS:
             self.flight.doubtful[entry.id] += 1
         if entry.detail == "MessageDeadLettered":
             self._waiting.discard(entry.id)
