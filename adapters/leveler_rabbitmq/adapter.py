@@ -71,7 +71,7 @@ class RabbitMQAdapter(Adapter):
         if queue.declare != "skip":
             for name, arguments in self._wanted(queue):
                 if queue.declare == "verify":
-                    await self._find(name)
+                    await self._broker.ready(name)
                 try:
                     await self._declare(queue, name, arguments)
                 except AccessDenied:
@@ -95,7 +95,7 @@ class RabbitMQAdapter(Adapter):
         return RabbitMQReceiver(queue, self._broker, self.clock, capacity=capacity, dead=dead, longest_seconds=longest)
 
     async def depth(self, queue: QueueSpec) -> Depth:
-        ready, dead = await asyncio.gather(self._find(queue.name), self._find(queue.dead_name))
+        ready, dead = await asyncio.gather(self._broker.ready(queue.name), self._broker.ready(queue.dead_name))
         return Depth(ready, None, None, dead, None)
 
     async def peek(self, queue: QueueSpec, limit: int, *, dead: bool = False) -> Sequence[Message]:
@@ -137,12 +137,6 @@ class RabbitMQAdapter(Adapter):
                 else:
                     return
         raise ConfigError(f"queue {name!r} was declared in a way that leveler does not understand: delete it")
-
-    async def _find(self, name: str) -> int:
-        """How many messages are ready there."""
-        async with self._broker.talk(f"queue {name!r}") as lane:
-            declaration = commands.Queue.Declare(queue=name, passive=True)
-            return (await lane.ask(declaration, commands.Queue.DeclareOk)).message_count or 0
 
     async def _delete(self, names: Sequence[str]) -> int:
         """How many messages were in them; one that does not exist is as good as deleted."""

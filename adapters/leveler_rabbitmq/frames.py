@@ -22,6 +22,8 @@ FRAME_BYTES: Final = 8
 #: class and method of a method frame, as one number
 METHOD_ID: Final = Struct(">I")
 LONG_LONG: Final = Struct(">Q")
+#: of a reply
+CODE: Final = Struct(">H")
 
 DELIVER: Final = (60 << 16) + 60
 RETURN: Final = (60 << 16) + 50

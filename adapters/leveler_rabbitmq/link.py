@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from aiormq.connection import Connection, TransportFactory
 
 from leveler_rabbitmq.address import Address, Node
+from leveler_rabbitmq.errors import NotWelcome
 from leveler_rabbitmq.lane import Lane, LaneLost
 from leveler_rabbitmq.wire import Wire
 
@@ -89,8 +90,8 @@ class Link:
 async def connect(address: Address, node: Node, context: ssl.SSLContext | None, heartbeat_seconds: int) -> Link:
     """
     Raises:
-        OSError, ssl.SSLError: no connection.
-        aiormq.exceptions.AMQPError: the broker does not want it.
+        OSError, ssl.SSLError, aiormq.exceptions.AMQPError: no connection.
+        NotWelcome: the broker does not want it.
     """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(loop=loop)
@@ -102,8 +103,10 @@ async def connect(address: Address, node: Node, context: ssl.SSLContext | None, 
     connection = Connection(url, transport_factory=_Ready(reader, writer))
     try:
         await connection.connect()
-    except BaseException:
+    except BaseException as error:
         transport.abort()
+        if wire.closed is not None:  # aiormq does not always look at what came instead of an answer
+            raise NotWelcome(*wire.closed) from error
         raise
     wire.opened()
     return Link(connection, wire, heartbeat_seconds)

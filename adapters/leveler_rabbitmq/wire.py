@@ -15,7 +15,7 @@ from leveler_rabbitmq.frames import FRAME_BYTES, HEAD, HEAD_BYTES, METHOD, METHO
 
 _METHOD_START: Final = HEAD_BYTES + METHOD_ID.size
 #: reply code, after which comes the reply text
-_CODE_END: Final = _METHOD_START + 2
+_CODE_END: Final = _METHOD_START + frames.CODE.size
 
 
 class FrameTaker(Protocol):
@@ -39,6 +39,8 @@ class Wire(asyncio.StreamReaderProtocol):
         self.lanes: dict[int, FrameTaker] = {}
         #: Why the broker takes nothing that is published here at the moment; empty when it does.
         self.blocked = ""
+        #: The code and the text with which the broker has closed the connection, if it has.
+        self.closed: tuple[int, str] | None = None
         #: Why the connection is gone; empty while it is not.
         self.lost = ""
         #: Whether anything has come since somebody set this to False.
@@ -115,6 +117,10 @@ class Wire(asyncio.StreamReaderProtocol):
         self.writable.set()
         super().resume_writing()
 
+    def eof_received(self) -> bool | None:
+        """Half a connection is of no use: `connection_lost` comes next."""
+        return False if self._opened else super().eof_received()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = self.lost or (f"the connection is lost ({exc})" if exc else "the broker has closed the connection")
         self._out.clear()
@@ -122,24 +128,27 @@ class Wire(asyncio.StreamReaderProtocol):
         lanes, self.lanes = list(self.lanes.values()), {}
         for lane in lanes:
             lane.connection_lost(self.lost)
-        if self._opened:
-            self._reader.feed_data(frames.CLOSE_OK)  # without it aiormq writes a traceback into the log
+        if self._opened:  # aiormq would write a traceback into the log: to it, this is a connection that was closed
+            self._reader.feed_data(frames.CLOSE_OK)
+            exc = None
         super().connection_lost(exc)
 
     def _pass_on(self, frame: bytes) -> None:
-        if self._opened and frame[0] == METHOD and frame[1:3] == b"\0\0":
+        if frame[0] == METHOD and frame[1:3] == b"\0\0":
             method = METHOD_ID.unpack_from(frame, HEAD_BYTES)[0]
             if method == frames.CONNECTION_BLOCKED:
                 self.blocked = _short_text(frame, _METHOD_START) or "no reason given"
             elif method == frames.CONNECTION_UNBLOCKED:
                 self.blocked = ""
             elif method == frames.CONNECTION_CLOSE:
-                self._closed_by_the_broker(frame)
-                return
+                self.closed = frames.CODE.unpack_from(frame, _METHOD_START)[0], _short_text(frame, _CODE_END)
+                if self._opened:
+                    self._answer_close(self.closed[1])
+                    return
         self._reader.feed_data(frame)
 
-    def _closed_by_the_broker(self, frame: bytes) -> None:
-        self.lost = f"the broker has closed the connection: {_short_text(frame, _CODE_END)}"
+    def _answer_close(self, text: str) -> None:
+        self.lost = f"the broker has closed the connection: {text}"
         if self._link is not None:
             self.flush()
             self._link.write(frames.CLOSE_OK)
