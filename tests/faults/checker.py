@@ -22,7 +22,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.faults.flight import Flight, flight_of
-from tests.faults.ledger import ACKED, COMPLETED, EFFECT, INTENT, LOG, REFUSED, SETTLED, SIGNAL, START, UNKNOWN, Entry
+from tests.faults.ledger import (
+    ACKED,
+    COMPLETED,
+    EFFECT,
+    INTENT,
+    LOG,
+    REFUSED,
+    SETTLED,
+    SIGNAL,
+    START,
+    UNKNOWN,
+    UNSETTLED,
+    Entry,
+)
 from tests.faults.load import POISON, kind_of
 
 #: After the broker's return, work goes on within so many seconds.
@@ -134,7 +147,7 @@ def check(
             unsettled[entry.id] += 1
         elif entry.kind == COMPLETED:
             unconfirmed[entry.id] -= 1
-        unsettled[entry.id] -= entry.kind in (COMPLETED, SETTLED)
+        unsettled[entry.id] += (entry.kind == UNSETTLED) - (entry.kind in (COMPLETED, SETTLED))
     done = set(effects)
     verdict = Verdict(
         sent=len(ids[INTENT]),

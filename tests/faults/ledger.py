@@ -24,6 +24,8 @@ EFFECT: Final = "effect"
 COMPLETED: Final = "completed"
 #: The broker took another settlement, as the worker was told; the detail says which.
 SETTLED: Final = "settled"
+#: The worker was told that the broker did not take it, or that nobody knows.
+UNSETTLED: Final = "unsettled"
 #: The worker was told that the lease is lost.
 GONE: Final = "gone"
 #: The worker consumes.
