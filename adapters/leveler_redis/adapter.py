@@ -118,6 +118,7 @@ class RedisAdapter(Adapter):
             self.clock,
             holdings=holdings,
             poll_seconds=self._settings.poll_seconds,
+            max_message_bytes=self._settings.max_message_bytes,
             restore=partial(queues.restore, queue, dead=dead),
         )
         return RedisReceiver(

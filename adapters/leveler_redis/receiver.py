@@ -8,14 +8,22 @@ from typing import Final
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.clock import Clock
-from leveler.errors import BatchError, LeaseLost, LevelerError, QueueNotFound, ReceiverLost, Unsupported
+from leveler.errors import (
+    BatchError,
+    BrokerUnavailable,
+    LeaseLost,
+    LevelerError,
+    QueueNotFound,
+    ReceiverLost,
+    Unsupported,
+)
 from leveler_redis.command import Argument
 from leveler_redis.entry import RawEntry, read
 from leveler_redis.holdings import Holdings, Receipt
 from leveler_redis.keys import Keys
 from leveler_redis.reading import Found, Reading
 from leveler_redis.script import Script, Scripts
-from leveler_redis.settlements import Batch, burial, completion, give_back, item
+from leveler_redis.settlements import Batch, burial, completion, give_back, item, portions
 from leveler_redis.wire import Wire
 
 #: What a receive under way gets to end by itself when its receiver is closed.
@@ -77,7 +85,11 @@ class RedisReceiver(Receiver):
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check()
         async with self._receiving:
-            return await self._receive(credit, self._clock.monotonic() + wait_seconds)
+            try:
+                return await self._receive(credit, self._clock.monotonic() + wait_seconds)
+            except BrokerUnavailable:
+                self._check()  # closed meanwhile
+                raise
 
     async def _receive(self, credit: int, until: float) -> Sequence[Delivery]:
         while not self._holdings.stopped:
@@ -168,10 +180,12 @@ class RedisReceiver(Receiver):
     async def _settle(self, deliveries: Sequence[Delivery], items: Sequence[list[Argument]]) -> None:
         self._check()
         current, lost = self._holdings.sift(deliveries)
-        if current:
-            arguments = [argument for place in current for argument in items[place]]
-            answer = await self._run(self._scripts.settle, self._settle_keys, [self._me, *arguments], len(current))
-            lost += [current[place] for place in answer]
+        due = self._wire.due()
+        for places in portions(current, items):
+            arguments = [argument for place in places for argument in items[place]]
+            answer = await self._run(self._scripts.settle, self._settle_keys, [self._me, *arguments], len(places), due)
+            lost += [places[place] for place in answer]
+            self._holdings.remove([deliveries[place] for place in places])
         self._forget(deliveries)
         _refuse(deliveries, lost)
 
@@ -185,10 +199,17 @@ class RedisReceiver(Receiver):
             lost += [batch.places[place] for place in answer]
         return lost, at
 
-    async def _run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[Argument], count: int) -> list[int]:
+    async def _run(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        arguments: Sequence[Argument],
+        count: int,
+        due: float | None = None,
+    ) -> list[int]:
         """The places of those that are no longer ours: all of them where the queue itself is gone."""
         try:
-            answer: list[int] = await self._wire.run(script, keys, arguments)
+            answer: list[int] = await self._wire.run(script, keys, arguments, due)
         except QueueNotFound:
             return list(range(count))
         return answer

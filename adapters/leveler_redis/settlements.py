@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from leveler.adapter import Abandon, DeadLetter, Delivery
@@ -16,6 +16,9 @@ What = Literal["complete", "count", "keep", "bury"]
 
 #: After the queue itself, in the keys of `complete` and `extend`.
 _FIRST: Final = 2
+
+#: What one call takes, but for a single message that is larger.
+_MOST_BYTES: Final = 4 * 1024 * 1024
 
 
 class Batch:
@@ -50,6 +53,22 @@ def item(
 ) -> list[Argument]:
     """One message, for `settle`."""
     return [what, *place, line, math.ceil(delay_seconds * 1000), len(fields), *fields]
+
+
+def portions(places: Sequence[int], items: Sequence[Sequence[Argument]]) -> Iterator[Sequence[int]]:
+    """`places`, as many at a time as go into one call by the size of their items: dead letters bring their bodies."""
+    portion: list[int] = []
+    total = 0
+    for place in places:
+        last = items[place][-1]
+        size = 0 if isinstance(last, int) else len(last)
+        if portion and total + size > _MOST_BYTES:
+            yield portion
+            portion, total = [], 0
+        portion.append(place)
+        total += size
+    if portion:
+        yield portion
 
 
 def completion(delivery: Delivery) -> list[Argument]:

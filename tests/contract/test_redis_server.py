@@ -94,7 +94,7 @@ def test_a_server_that_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         text = refusal(f"redis://user:{SECRET}@127.0.0.1:{port}", BrokerUnavailable, deadline_seconds=0.5)
-    assert "no answer within 0.5 s" in text
+    assert "no answer within the deadline" in text
 
 
 def test_a_name_that_nobody_has() -> None:
