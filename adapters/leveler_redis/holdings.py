@@ -61,13 +61,18 @@ class Holdings:
         """They are held. An older delivery of the same entry is over."""
         self._receipts.update((delivery.receipt.place, delivery.receipt) for delivery in deliveries)
 
-    def sift(self, deliveries: Sequence[Delivery]) -> tuple[list[int], list[int]]:
-        """The places of those that are held, the oldest entries first, and of those that are over."""
+    def sift(self, deliveries: Sequence[Delivery], now: float) -> tuple[list[int], list[int]]:
+        """The places of those that are held, the oldest entries first, and of those that are over.
+
+        A lease ends here no later than on the server, whose clock began it when the answer was still on its way.
+        """
         held = self._receipts
-        current = [
-            place for place, one in enumerate(deliveries) if held.get(one.receipt.place) is one.receipt
-        ]  # fmt: skip
-        lost = [] if len(current) == len(deliveries) else sorted(set(range(len(deliveries))).difference(current))
+        current: list[int] = []
+        lost: list[int] = []
+        for place, delivery in enumerate(deliveries):
+            receipt: Receipt = delivery.receipt
+            is_held = held.get(receipt.place) is receipt and receipt.leased_until > now
+            (current if is_held else lost).append(place)
         current.sort(key=lambda place: deliveries[place].receipt.number)
         return current, lost
 

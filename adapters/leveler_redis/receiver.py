@@ -179,7 +179,7 @@ class RedisReceiver(Receiver):
 
     async def _settle(self, deliveries: Sequence[Delivery], items: Sequence[list[Argument]]) -> None:
         self._check()
-        current, lost = self._holdings.sift(deliveries)
+        current, lost = self._holdings.sift(deliveries, self._clock.monotonic())
         due = self._wire.due()
         for places in portions(current, items):
             arguments = [argument for place in places for argument in items[place]]
@@ -191,8 +191,8 @@ class RedisReceiver(Receiver):
 
     async def _as_batch(self, script: Script, deliveries: Sequence[Delivery]) -> tuple[list[int], float]:
         """The places of those that are no longer ours, and when the others were."""
-        current, lost = self._holdings.sift(deliveries)
         at = self._clock.monotonic()
+        current, lost = self._holdings.sift(deliveries, at)
         if current:
             batch = Batch(self._keys, self._me, deliveries, current)
             answer = await self._run(script, batch.keys, batch.arguments, len(current))
