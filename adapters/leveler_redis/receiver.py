@@ -75,7 +75,6 @@ class RedisReceiver(Receiver):
         self._receiving = asyncio.Lock()
         #: Rung when a wait for room may be over.
         self._bell = asyncio.Event()
-        self._read = 0
         self._closed = False
 
     async def hold(self, limit: int) -> None:
@@ -110,7 +109,7 @@ class RedisReceiver(Receiver):
             await self._settle(deliveries, [completion(delivery) for delivery in deliveries])
             return
         self._check()
-        lost, _ = await self._as_batch(self._scripts.complete, deliveries)
+        lost, _ = await self._as_batch(self._scripts.complete, deliveries, [])
         self._forget(deliveries)
         _refuse(deliveries, lost)
 
@@ -124,7 +123,7 @@ class RedisReceiver(Receiver):
 
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
         self._check()
-        lost, at = await self._as_batch(self._scripts.extend, deliveries)
+        lost, at = await self._as_batch(self._scripts.extend, deliveries, [self._me])
         for place in set(range(len(deliveries))).difference(lost):
             delivery = deliveries[place]
             delivery.leased_until = delivery.receipt.leased_until = at + self._reading.lease_seconds
@@ -158,15 +157,14 @@ class RedisReceiver(Receiver):
 
     def _delivery(self, lane: int, raw: RawEntry, leased_until: float) -> Delivery:
         message, deliveries, line = read(raw)
-        self._read += 1
-        receipt = Receipt((lane, raw[0]), line, self._read, leased_until)
+        receipt = Receipt((lane, raw[0]), line, leased_until)
         return Delivery(message, 1 if self._dead else message.attempts + deliveries + 1, leased_until, receipt)
 
     async def _send_back(self, entries: Sequence[tuple[int, RawEntry]]) -> None:
         """Nobody has seen these: they go back uncounted. If that fails, their lease ends."""
-        arguments: list[Argument] = [self._me]
+        arguments: list[Argument] = []
         for lane, raw in entries:
-            arguments += item((lane, raw[0]), read(raw).line, "keep")
+            arguments += item((lane, raw[0]), b"", "keep")
         await self._wire.run(self._scripts.settle, self._settle_keys, arguments)
 
     async def _wait(self, until: float) -> None:
@@ -183,19 +181,21 @@ class RedisReceiver(Receiver):
         due = self._wire.due()
         for places in portions(current, items):
             arguments = [argument for place in places for argument in items[place]]
-            answer = await self._run(self._scripts.settle, self._settle_keys, [self._me, *arguments], len(places), due)
+            answer = await self._run(self._scripts.settle, self._settle_keys, arguments, len(places), due)
             lost += [places[place] for place in answer]
             self._holdings.remove([deliveries[place] for place in places])
         self._forget(deliveries)
         _refuse(deliveries, lost)
 
-    async def _as_batch(self, script: Script, deliveries: Sequence[Delivery]) -> tuple[list[int], float]:
+    async def _as_batch(
+        self, script: Script, deliveries: Sequence[Delivery], before: list[Argument]
+    ) -> tuple[list[int], float]:
         """The places of those that are no longer ours, and when the others were."""
         at = self._clock.monotonic()
         current, lost = self._holdings.sift(deliveries, at)
         if current:
-            batch = Batch(self._keys, self._me, deliveries, current)
-            answer = await self._run(script, batch.keys, batch.arguments, len(current))
+            batch = Batch(self._keys, deliveries, current)
+            answer = await self._run(script, batch.keys, before + batch.arguments, len(current))
             lost += [batch.places[place] for place in answer]
         return lost, at
 
