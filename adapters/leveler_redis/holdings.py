@@ -20,6 +20,8 @@ class Receipt(msgspec.Struct, eq=False, gc=False):  # nothing in it refers back
     line: bytes
     #: When its lease ends, on the monotonic clock. The server knows better.
     leased_until: float
+    #: Changes with every reconnection.
+    epoch: int
 
 
 class Holdings:

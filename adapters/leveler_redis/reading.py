@@ -176,11 +176,11 @@ class Reading:
             pack((b"XPENDING", self._keys.lane(lane), GROUP, b"-", b"+", _MOST_LOST, self._me))
             for lane in self._tending.lanes
         ]
-        returns: list[Argument] = []
+        returns: list[Argument] = [""]
         for lane, answer in zip(self._tending.lanes, await self._wire.ask(asked, self._due), strict=True):
             for entry, *_ in () if is_lost_group(answer) else self._wire.check(answer):
                 if (lane, entry) not in self._holdings:
                     returns += item((lane, entry), b"", "keep")
-        if returns:
+        if len(returns) > 1:
             await self._wire.run(self._scripts.settle, (*self._keys.all, self._keys.base), returns, self._due)
         self._has_lost = False

@@ -109,7 +109,7 @@ class RedisReceiver(Receiver):
             await self._settle(deliveries, [completion(delivery) for delivery in deliveries])
             return
         self._check()
-        lost, _ = await self._as_batch(self._scripts.complete, deliveries, [])
+        lost, _ = await self._as_batch(self._scripts.complete, deliveries, [self._doubt(deliveries)])
         self._forget(deliveries)
         _refuse(deliveries, lost)
 
@@ -123,7 +123,7 @@ class RedisReceiver(Receiver):
 
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
         self._check()
-        lost, at = await self._as_batch(self._scripts.extend, deliveries, [self._me])
+        lost, at = await self._as_batch(self._scripts.extend, deliveries, [self._me, self._doubt(deliveries)])
         for place in set(range(len(deliveries))).difference(lost):
             delivery = deliveries[place]
             delivery.leased_until = delivery.receipt.leased_until = at + self._reading.lease_seconds
@@ -150,19 +150,19 @@ class RedisReceiver(Receiver):
         room = self._holdings.room(len(found.entries), self._clock.monotonic()) if found.entries else 0
         if room < len(found.entries):
             await self._send_back(found.entries[room:])
-        leased_until = found.at + self._reading.lease_seconds
-        deliveries = [self._delivery(lane, raw, leased_until) for lane, raw in found.entries[:room]]
+        leased_until, epoch = found.at + self._reading.lease_seconds, self._epoch
+        deliveries = [self._delivery(lane, raw, leased_until, epoch) for lane, raw in found.entries[:room]]
         self._holdings.add(deliveries)
         return deliveries
 
-    def _delivery(self, lane: int, raw: RawEntry, leased_until: float) -> Delivery:
+    def _delivery(self, lane: int, raw: RawEntry, leased_until: float, epoch: int) -> Delivery:
         message, deliveries, line = read(raw)
-        receipt = Receipt((lane, raw[0]), line, leased_until)
+        receipt = Receipt((lane, raw[0]), line, leased_until, epoch)
         return Delivery(message, 1 if self._dead else message.attempts + deliveries + 1, leased_until, receipt)
 
     async def _send_back(self, entries: Sequence[tuple[int, RawEntry]]) -> None:
         """Nobody has seen these: they go back uncounted. If that fails, their lease ends."""
-        arguments: list[Argument] = []
+        arguments: list[Argument] = [""]
         for lane, raw in entries:
             arguments += item((lane, raw[0]), b"", "keep")
         await self._wire.run(self._scripts.settle, self._settle_keys, arguments)
@@ -178,10 +178,10 @@ class RedisReceiver(Receiver):
     async def _settle(self, deliveries: Sequence[Delivery], items: Sequence[list[Argument]]) -> None:
         self._check()
         current, lost = self._holdings.sift(deliveries, self._clock.monotonic())
-        due = self._wire.due()
+        doubt, due = self._doubt(deliveries), self._wire.due()
         for places in portions(current, items):
             arguments = [argument for place in places for argument in items[place]]
-            answer = await self._run(self._scripts.settle, self._settle_keys, arguments, len(places), due)
+            answer = await self._run(self._scripts.settle, self._settle_keys, [doubt, *arguments], len(places), due)
             lost += [places[place] for place in answer]
             self._holdings.remove([deliveries[place] for place in places])
         self._forget(deliveries)
@@ -198,6 +198,15 @@ class RedisReceiver(Receiver):
             answer = await self._run(script, batch.keys, before + batch.arguments, len(current))
             lost += [batch.places[place] for place in answer]
         return lost, at
+
+    def _doubt(self, deliveries: Sequence[Delivery]) -> str:
+        """Our name if the server has to look for it at these entries: it may be another one since they were read."""
+        epochs = {delivery.receipt.epoch for delivery in deliveries}
+        return "" if self._wire.is_connected and epochs <= {self._epoch} else self._me
+
+    @property
+    def _epoch(self) -> int:
+        return self._own_wire.sessions + self._wire.sessions
 
     async def _run(
         self,

@@ -34,10 +34,16 @@ class Wire:
         self._process = os.getpid()
         self._connecting = asyncio.Lock()
         self._session: Session | None = None
+        #: How many there have been.
+        self.sessions = 0
         self._closed = False
 
     def __str__(self) -> str:
         return self._server
+
+    @property
+    def is_connected(self) -> bool:
+        return self._session is not None and not self._session.has_ended
 
     async def connect(self) -> Session:
         """
@@ -56,6 +62,7 @@ class Wire:
                     raise NotStarted(f"{self._server}: is not open: use the adapter inside 'async with'")
                 if self._session is None or self._session.has_ended:
                     self._session = await self._begun(due)
+                    self.sessions += 1
                 return self._session
         except TimeoutError as error:
             raise silent(self._server) from error

@@ -17,11 +17,11 @@ from leveler_redis.command import pack
 from leveler_redis.session import Unanswered
 from leveler_redis.wire import Wire
 
-from leveler.adapter import Adapter, Delivery, QueueSpec, Receiver
+from leveler.adapter import Abandon, Adapter, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.clock import SystemClock
 from leveler.discovery import find
-from leveler.errors import BatchError, BrokerError, BrokerUnavailable, SendUnknown
-from leveler.message import Message
+from leveler.errors import BatchError, BrokerError, BrokerUnavailable, LeaseLost, SendUnknown
+from leveler.message import Death, Message
 from tests.containers.find import server
 from tests.containers.server import NoServer, Server
 
@@ -62,12 +62,16 @@ def message(number: int) -> Message:
     return Message(id=f"m-{number}", body=b"{}", time=SystemClock().now())
 
 
-async def insist(verb: Callable[[], Awaitable[R]], *, seconds: float = 10.0) -> R:
+async def insist(
+    verb: Callable[[], Awaitable[R]], *, seconds: float = 10.0, but: tuple[type[BrokerError], ...] = ()
+) -> R:
     """As the core does: again, until the server is back."""
     give_up = time.monotonic() + seconds
     while True:
         try:
             return await verb()
+        except but:
+            raise
         except BrokerError:
             if time.monotonic() > give_up:
                 raise
@@ -285,5 +289,34 @@ def test_a_worker_that_is_killed_gives_its_message_to_another_and_it_counts(brok
             assert delivery.message.failed_at is not None
             await receiver.complete([delivery])
             await receiver.close()
+
+    run(play())
+
+
+def test_an_entry_that_a_server_without_memory_has_given_to_somebody_else_is_not_touched(broker: Server) -> None:
+    """After a failover to a server that never heard of it, an id may be given for the second time."""
+
+    async def play() -> None:
+        async with on(broker) as there, Proxy(broker.url) as proxy:  # noqa: SIM117  # the URL comes from it
+            async with find(proxy.url, clock=SystemClock(), deadline_seconds=2.0) as adapter:
+                receiver = adapter.receiver(QUEUE, capacity=10)
+                await there.sender(QUEUE).send([message(number) for number in range(4)])
+                held = await receiver.receive(4, 1.0)
+                # What the new master does not know: they wait there as other messages, under the same ids.
+                broker.admin("xgroup", "setid", "leveler:{orders}", "leveler", "0")
+                broker.admin("xack", "leveler:{orders}", "leveler", *(one.receipt.place[1].decode() for one in held))
+                proxy.cut()
+                with pytest.raises(BatchError) as caught:
+                    await insist(partial(receiver.complete, held[:1]), but=(BatchError,))
+                assert isinstance(caught.value.failed[0], LeaseLost)
+                for verb in (
+                    partial(receiver.extend, held[1:2]),
+                    partial(receiver.abandon, [Abandon(held[2])]),
+                    partial(receiver.dead_letter, [DeadLetter(held[3], Death(reason="rejected"))]),
+                ):
+                    with pytest.raises(BatchError):
+                        await insist(verb, but=(BatchError,))
+                assert (await there.depth(QUEUE))[:4] == (4, 0, 0, 0)
+                await receiver.close()
 
     run(play())

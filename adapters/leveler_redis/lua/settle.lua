@@ -1,11 +1,12 @@
--- ARGV: of each message what becomes of it, its lane, id, place in line, delay in ms, number of fields, fields (of a dead
--- letter). The queue of the dead letters stands behind the lanes in KEYS. Answers the places of those that were lost;
--- see complete.lua.
-local now, DEAD = now_ms(), KEYS[FIRST_LANE + 21]
+-- ARGV: the consumer, if it doubts that these are its own, else nothing; then of each message what becomes of it, its
+-- lane, id, place in line, delay in ms, number of fields, fields (of a dead letter). The queue of the dead letters stands
+-- behind the lanes in KEYS. Answers the places of those that were lost.
+local doubted_by, now, DEAD = ARGV[1], now_ms(), KEYS[FIRST_LANE + 21]
 
 -- Take it out; whether it was ours.
 local function take(item)
   local stream = lane_key(item.lane)
+  if is_lost(stream, item.id, doubted_by) then return false end
   local acknowledged = redis.call('XACK', stream, GROUP, item.id)
   return redis.call('XDEL', stream, item.id) + acknowledged > 0
 end
@@ -49,7 +50,7 @@ local act = {
   end,
 }
 
-local lost, index, place = {}, 0, 1
+local lost, index, place = {}, 0, 2
 while ARGV[place] do
   local count = tonumber(ARGV[place + 5])
   local item = {lane = tonumber(ARGV[place + 1]), id = ARGV[place + 2], line = ARGV[place + 3],
