@@ -69,7 +69,7 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
     last_failed_at: datetime | None = None
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing in it refers back
     """One message: what it is (CloudEvents), what it carries, and how often it was tried."""
 
     #: Unique and kept for life; what duplicates are recognised by.

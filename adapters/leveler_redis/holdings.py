@@ -4,25 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+import msgspec
+
 from leveler.adapter import INFINITE, Delivery
 
 #: A lane, and the id of an entry in it.
 Place = tuple[int, bytes]
 
 
-class Receipt:
+class Receipt(msgspec.Struct, eq=False, gc=False):  # nothing in it refers back
     """One delivery of one entry."""
 
-    __slots__ = ("leased_until", "line", "number", "place")
-
-    def __init__(self, place: Place, line: bytes, number: int, leased_until: float) -> None:
-        self.place = place
-        #: Its place in the line of its key, as the scripts know it; empty where there is none.
-        self.line = line
-        #: As it was read: of two entries in a lane the older one has the lower number.
-        self.number = number
-        #: When its lease ends, on the monotonic clock. The server knows better.
-        self.leased_until = leased_until
+    place: Place
+    #: Its place in the line of its key, as the scripts know it; empty where there is none.
+    line: bytes
+    #: When its lease ends, on the monotonic clock. The server knows better.
+    leased_until: float
+    #: Changes with every reconnection.
+    epoch: int
 
 
 class Holdings:
@@ -61,14 +60,18 @@ class Holdings:
         """They are held. An older delivery of the same entry is over."""
         self._receipts.update((delivery.receipt.place, delivery.receipt) for delivery in deliveries)
 
-    def sift(self, deliveries: Sequence[Delivery]) -> tuple[list[int], list[int]]:
-        """The places of those that are held, the oldest entries first, and of those that are over."""
+    def sift(self, deliveries: Sequence[Delivery], now: float) -> tuple[list[int], list[int]]:
+        """The places of those that are held, and of those that are over.
+
+        A lease ends here no later than on the server, whose clock began it when the answer was still on its way.
+        """
         held = self._receipts
-        current = [
-            place for place, one in enumerate(deliveries) if held.get(one.receipt.place) is one.receipt
-        ]  # fmt: skip
-        lost = [] if len(current) == len(deliveries) else sorted(set(range(len(deliveries))).difference(current))
-        current.sort(key=lambda place: deliveries[place].receipt.number)
+        current: list[int] = []
+        lost: list[int] = []
+        for place, delivery in enumerate(deliveries):
+            receipt: Receipt = delivery.receipt
+            is_held = held.get(receipt.place) is receipt and receipt.leased_until > now
+            (current if is_held else lost).append(place)
         return current, lost
 
     def remove(self, deliveries: Iterable[Delivery]) -> None:

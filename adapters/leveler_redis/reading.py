@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from redis.exceptions import NoScriptError
 
@@ -25,7 +25,6 @@ GROUP: Final = b"leveler"
 
 #: Payload that one read is meant to take at most, by the sizes seen before.
 _MOST_BYTES: Final = 32 * 1024 * 1024
-_FIRST_GUESS_BYTES: Final = 32 * 1024
 
 #: A wait is no longer than this part of a lease, which begins somewhere in it.
 _PART_OF_LEASE: Final = 1 / 8
@@ -57,6 +56,7 @@ class Reading:
         clock: for leases.
         holdings: what the consumer knows to hold.
         poll_seconds: the longest wait.
+        max_message_bytes: what the first ones are expected to have.
         restore: told that the queue is gone; whether it is there again.
     """
 
@@ -71,6 +71,7 @@ class Reading:
         *,
         holdings: Holdings,
         poll_seconds: float,
+        max_message_bytes: int,
         restore: Callable[[], Awaitable[bool]],
     ) -> None:
         self._queue = queue
@@ -84,7 +85,8 @@ class Reading:
         self._restore = restore
         self._lane_of = {key: number for number, key in enumerate(keys.lanes, 1)}
         self._tending = UNKNOWN
-        self._typical_bytes = _FIRST_GUESS_BYTES
+        self._typical_bytes = max_message_bytes
+        self._due = 0.0
         #: Whether an answer has been lost, and entries with it that are leased to us.
         self._has_lost = False
 
@@ -100,6 +102,7 @@ class Reading:
             BrokerUnavailable: what was read is lost; it is given back before the next read.
             QueueNotFound: the queue is gone.
         """
+        self._due = self._wire.due(min(wait_seconds, self._poll))
         try:
             if self._has_lost:
                 await self._give_back_lost()
@@ -120,9 +123,9 @@ class Reading:
         at = self._clock.monotonic()
         known = self._tending is not UNKNOWN
         reads = [self._command(lane, share) for lane, share in self._tending.shares(count)] if known else []
-        tended, *answers = await self._wire.ask([self._scripts.tend.call(self._keys.all), *reads])
+        tended, *answers = await self._wire.ask([self._scripts.tend.call(self._keys.all), *reads], self._due)
         if isinstance(tended, NoScriptError):
-            [tended] = await self._wire.ask([self._scripts.tend.introduce(self._keys.all)])
+            [tended] = await self._wire.ask([self._scripts.tend.introduce(self._keys.all)], self._due)
         if tended is None or is_lost_group(tended):
             await self._restored()
         else:
@@ -137,7 +140,7 @@ class Reading:
         milliseconds = max(1, int(wait * 1000))
         command: list[Argument] = [*_READ, self._me, b"COUNT", most, b"BLOCK", milliseconds, b"STREAMS", *lanes]
         command += [b">"] * len(lanes)
-        answers = await self._wire.ask([pack(command)], wait_seconds=wait)
+        answers = await self._wire.ask([pack(command)], self._due)
         return Found(at, await self._entries(answers))
 
     def _command(self, lane: int, count: int) -> bytes:
@@ -173,11 +176,11 @@ class Reading:
             pack((b"XPENDING", self._keys.lane(lane), GROUP, b"-", b"+", _MOST_LOST, self._me))
             for lane in self._tending.lanes
         ]
-        returns: list[Any] = [self._me]
-        for lane, answer in zip(self._tending.lanes, await self._wire.ask(asked), strict=True):
+        returns: list[Argument] = [""]
+        for lane, answer in zip(self._tending.lanes, await self._wire.ask(asked, self._due), strict=True):
             for entry, *_ in () if is_lost_group(answer) else self._wire.check(answer):
                 if (lane, entry) not in self._holdings:
                     returns += item((lane, entry), b"", "keep")
         if len(returns) > 1:
-            await self._wire.run(self._scripts.settle, (*self._keys.all, self._keys.base), returns)
+            await self._wire.run(self._scripts.settle, (*self._keys.all, self._keys.base), returns, self._due)
         self._has_lost = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
 from leveler.adapter import Abandon, DeadLetter, Delivery
@@ -14,35 +14,35 @@ from leveler_redis.keys import Keys
 
 What = Literal["complete", "count", "keep", "bury"]
 
-#: After the queue itself, in the keys of `complete` and `extend`.
-_FIRST: Final = 2
+#: What one call takes, but for a single message that is larger.
+_MOST_BYTES: Final = 4 * 1024 * 1024
 
 
 class Batch:
-    """Entries by lane, each lane's in order, for `complete` and `extend`.
+    """Entries by lane, for `complete` and `extend`.
 
     Args:
         keys: of the queue.
-        me: who holds them.
         deliveries: some of them.
-        places: of those that it is about, the oldest entries first.
+        places: of those that it is about.
     """
 
-    def __init__(self, keys: Keys, me: str, deliveries: Sequence[Delivery], places: Sequence[int]) -> None:
-        lanes: dict[int, list[bytes]] = {}
-        places_of: dict[int, list[int]] = {}
+    def __init__(self, keys: Keys, deliveries: Sequence[Delivery], places: Sequence[int]) -> None:
+        lanes: dict[int, list[int]] = {}
         for place in places:
-            lane, entry = deliveries[place].receipt.place
-            if lane not in lanes:
-                lanes[lane], places_of[lane] = [], []
-            lanes[lane].append(entry)
-            places_of[lane].append(place)
-        self.keys = (keys.queue, *(keys.lane(lane) for lane in lanes))
-        self.arguments: list[Argument] = [me]
-        for number, entries in enumerate(lanes.values()):
-            self.arguments += (_FIRST + number, len(entries), *entries)
+            lane: int = deliveries[place].receipt.place[0]
+            if lane in lanes:
+                lanes[lane].append(place)
+            else:
+                lanes[lane] = [place]
+        self.keys = [keys.lane(lane) for lane in lanes]
+        self.arguments: list[Argument] = []
         #: In the order of the arguments.
-        self.places = [place for these in places_of.values() for place in these]
+        self.places: list[int] = []
+        for these in lanes.values():
+            self.arguments.append(len(these))
+            self.arguments += [deliveries[place].receipt.place[1] for place in these]
+            self.places += these
 
 
 def item(
@@ -50,6 +50,22 @@ def item(
 ) -> list[Argument]:
     """One message, for `settle`."""
     return [what, *place, line, math.ceil(delay_seconds * 1000), len(fields), *fields]
+
+
+def portions(places: Sequence[int], items: Sequence[Sequence[Argument]]) -> Iterator[Sequence[int]]:
+    """`places`, as many at a time as go into one call by the size of their items: dead letters bring their bodies."""
+    portion: list[int] = []
+    total = 0
+    for place in places:
+        last = items[place][-1]
+        size = 0 if isinstance(last, int) else len(last)
+        if portion and total + size > _MOST_BYTES:
+            yield portion
+            portion, total = [], 0
+        portion.append(place)
+        total += size
+    if portion:
+        yield portion
 
 
 def completion(delivery: Delivery) -> list[Argument]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from leveler.adapter import Capabilities, Receiver
@@ -89,14 +89,17 @@ class Leases:
         """These are ours from now on."""
         if not self._held:
             self._wanted.set()
-        for one in held:
-            self._held[one] = None
+        self._held.update(dict.fromkeys(held))
 
-    def forget(self, held: Held) -> None:
-        """It is settled, or lost."""
-        self._held.pop(held, None)
+    def forget(self, held: Iterable[Held]) -> None:
+        """These are settled, or lost."""
+        forget = self._held.pop
+        for one in held:
+            forget(one, None)
+            if one.outcome is not None:  # an error remembers the frames that it came through, and they remember `one`
+                one.outcome = None
         if self._stuck:
-            self._stuck.discard(held)
+            self._stuck.difference_update(held)
 
     async def run(self) -> None:
         """Sweep for ever. Asleep while nothing is held."""
@@ -152,7 +155,7 @@ class Leases:
             if held.cut == TIMEOUT and held.state == RUNNING:
                 self._tell_stuck(held)
             held.interrupt(LEASE_LOST)
-            self.forget(held)
+            self.forget((held,))
             self._on_lost(held)
 
     def lose_all(self, receiver: Receiver) -> None:

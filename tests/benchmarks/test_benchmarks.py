@@ -15,13 +15,20 @@ from tests.benchmarks.measures import Counter, Reading
 from tests.benchmarks.orders import Order, orders
 from tests.benchmarks.rounds import Taken
 from tests.benchmarks.suites import SUITES, Suite
+from tests.containers.broker import BROKERS
+from tests.containers.keeper import Kept
 
 ROWS = [(suite, row) for suite, all_of in SUITES.items() for row in all_of.rows]
 RACE: Mapping[str, Suite] = {"race": Suite(rows=dict.fromkeys(["limit", "ours"], BareMemory), turns=[])}
 
 
 @pytest.mark.parametrize(("suite", "row"), ROWS)
-def test_every_row_hands_over_each_order_once(suite: str, row: str, tmp_path: Path) -> None:
+def test_every_row_hands_over_each_order_once(
+    suite: str, row: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if suite in BROKERS:
+        server: Kept = request.getfixturevalue(suite)
+        monkeypatch.setenv(f"LEVELER_TEST_{suite.upper()}_URL", server.url)
     seen: list[Order] = []
     counter = Counter()
 
@@ -42,6 +49,7 @@ def test_every_row_hands_over_each_order_once(suite: str, row: str, tmp_path: Pa
             await asyncio.sleep(0.05)
 
     asyncio.run(send_then_consume())
+    SUITES[suite].clear(tmp_path)
     assert sorted(order.id for order in seen) == sorted(order.id for order in orders(301))
 
 

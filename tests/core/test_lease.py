@@ -188,7 +188,7 @@ def test_sweeps_sleep_while_nothing_is_held() -> None:
         held = bench.hold("1")
         await clock.advance(15)
         assert bench.broker.extended == [["1"]]
-        bench.leases.forget(held)
+        bench.leases.forget([held])
         await clock.advance(5)
         assert clock.next_due() is None
         sweeping.cancel()

@@ -18,10 +18,9 @@ def acknowledge_first() -> None:
     """The message is completed before its handler runs: a crash loses it."""
     real = consumer.Consumer._handle
 
-    async def handle(self: Any, ready: list[Any]) -> Any:
-        for held in ready:
-            await held.receiver.complete([held.delivery])
-        return await real(self, ready)
+    async def handle(self: Any, held: Any) -> Any:
+        await held.receiver.complete([held.delivery])
+        return await real(self, held)
 
     consumer.Consumer._handle = handle  # type: ignore[method-assign]
 
