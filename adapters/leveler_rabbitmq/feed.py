@@ -108,13 +108,26 @@ class Feed(Lane):
             else:
                 await self._fill(1)
 
-    def complete(self, arrivals: Iterable[Arrival]) -> None:
-        """They are done."""
+    async def complete(self, arrivals: Iterable[Arrival]) -> None:
+        """They are done, and the broker knows it when this returns.
+
+        RabbitMQ does not answer an acknowledgement. It takes what a channel says in turn, so the answer to any question
+        that is asked after it stands for both.
+
+        Raises:
+            LaneLost, ChannelClosed: perhaps it does not.
+        """
+        if self._acknowledge(arrivals):
+            await self.ask(commands.Channel.Flow(active=True), commands.Channel.FlowOk)
+
+    def _acknowledge(self, arrivals: Iterable[Arrival]) -> bool:
+        """Whether there was anything to be said."""
         upto, singly = self._tags.complete([self._settled(arrival) for arrival in arrivals])
         if upto:
             self.wire.write(frames.ack(self.number, upto, multiple=True))
         if singly:
             self.wire.write(*[frames.ack(self.number, tag) for tag in singly])
+        return bool(upto or singly)
 
     def requeue(self, arrivals: Iterable[Arrival]) -> None:
         """They go back as they are, and the broker counts that."""

@@ -81,7 +81,7 @@ class RabbitMQReceiver(Receiver):
     async def complete(self, deliveries: Sequence[Delivery]) -> None:
         feed = self._alive()
         ours, failed = self._take(deliveries)
-        self._done(feed, [delivery.receipt for delivery in ours.values()])
+        await self._done(feed, [delivery.receipt for delivery in ours.values()])
         if failed:
             raise BatchError(failed)
 
@@ -269,8 +269,8 @@ class RabbitMQReceiver(Receiver):
         }
         failed = await self._post(copies, self._queue.name)
         if (feed := self._feed) is not None and feed.lost is None:
-            feed.complete([entry[0] for index, entry in enumerate(entries) if index not in failed])
             feed.requeue([entries[index][0] for index in failed])
+            await feed.complete([entry[0] for index, entry in enumerate(entries) if index not in failed])
 
     async def _replace(
         self, copies: dict[int, Message], ours: dict[int, Delivery], queue: str
@@ -280,7 +280,7 @@ class RabbitMQReceiver(Receiver):
             return {}
         failed = await self._post(copies, queue)
         feed = self._alive()
-        self._done(feed, [ours[index].receipt for index in copies if index not in failed])
+        await self._done(feed, [ours[index].receipt for index in copies if index not in failed])
         for index in failed:
             self._holdings.restore(ours[index])
         return failed
@@ -302,8 +302,16 @@ class RabbitMQReceiver(Receiver):
         failed.update({places[place]: error for place, error in refused.items()})
         return failed
 
-    def _done(self, feed: Feed, arrivals: Sequence[Arrival]) -> None:
-        feed.complete(arrivals)
+    async def _done(self, feed: Feed, arrivals: Sequence[Arrival]) -> None:
+        """
+        Raises:
+            ReceiverLost: nobody knows whether the broker has heard it.
+        """
+        try:
+            async with within(self._broker.deadline_seconds, f"queue {self._name!r}"):
+                await feed.complete(arrivals)
+        except (LaneLost, ChannelClosed, BrokerUnavailable) as error:
+            raise self._lost(ReceiverLost(f"queue {self._name!r}: {error}")) from error
         self._holdings.settled(len(arrivals))
         self._ring()
 
