@@ -13,6 +13,7 @@ from leveler import Leveler
 from leveler.adapter import Adapter, QueueSpec
 from leveler.clock import SystemClock
 from leveler.discovery import find
+from tests.benchmarks import bare_redis
 from tests.benchmarks.bare_rabbitmq import url as rabbitmq_url
 from tests.benchmarks.orders import Order
 from tests.benchmarks.row import Handle, Row
@@ -74,6 +75,11 @@ class Sending:
 
 def on_memory(folder: Path) -> Row:
     return Ours(MemoryAdapter("memory://", MemoryOptions(), clock=SystemClock(), deadline_seconds=10.0))
+
+
+def on_redis(folder: Path) -> Row:
+    url = bare_redis.url()
+    return Ours(f"{url}{'&' if '?' in url else '?'}prefix={bare_redis.prefix(folder)}")
 
 
 def on_sqlite(folder: Path) -> Row:

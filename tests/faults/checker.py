@@ -5,6 +5,7 @@ phantom          seen, and never sent
 stuck            still in the queue when nothing happened any more
 duplicated       effects beyond the first; each must be explained by a run whose completion nobody confirmed, or by a
                  send whose outcome nobody knew; and there must not be more of them than were in flight at faults
+not noticed      a connection that says nothing any more, of which a client still expects an answer
 slow to recover  nothing started for so long after the broker was back
 unreported       a loss that no worker has spoken of
 over-delivered   started more often than max_deliveries
@@ -21,7 +22,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.faults.flight import Flight, flight_of
-from tests.faults.ledger import ACKED, COMPLETED, EFFECT, INTENT, LOG, REFUSED, SIGNAL, START, UNKNOWN, Entry
+from tests.faults.ledger import (
+    ACKED,
+    COMPLETED,
+    EFFECT,
+    INTENT,
+    LOG,
+    REFUSED,
+    SETTLED,
+    SIGNAL,
+    START,
+    UNKNOWN,
+    UNSETTLED,
+    Entry,
+)
 from tests.faults.load import POISON, kind_of
 
 #: After the broker's return, work goes on within so many seconds.
@@ -54,6 +68,14 @@ class Verdict:
     said: list[str] = field(default_factory=list[str])
     #: Whether a loss is only to be reported, since the fault took the messages along.
     may_lose: bool = False
+    #: Whether the broker answers every settlement.
+    answers: bool = True
+
+    @property
+    def bound(self) -> int:
+        """There must not be more duplicates."""
+        doubtful = 0 if self.answers else self.flight.doubtful.total()
+        return self.flight.at_risk + doubtful + self.sent_again
 
     def violations(self) -> dict[str, int]:
         """What must not be, by name; empty if all is well."""
@@ -63,7 +85,8 @@ class Verdict:
             "phantom": len(self.phantom),
             "stuck": self.stuck,
             "duplicated without a cause": len(self.unexplained),
-            "duplicated beyond what was in flight": max(0, self.duplicated - self.flight.at_risk - self.sent_again),
+            "duplicated beyond what was in flight": max(0, self.duplicated - self.bound),
+            "silence not noticed": self.flight.deaf,
             "slow to recover": sum(seconds > RECOVERY_SECONDS for seconds in self.flight.recoveries),
             "over-delivered": len(self.over_delivered),
             "innocent dead": len(self.innocent_dead),
@@ -72,6 +95,20 @@ class Verdict:
             "started after the signal": len(self.started_after_signal),
         }
         return {name: count for name, count in counts.items() if count}
+
+    def examples(self) -> dict[str, list[str]]:
+        """Some of the messages concerned, by the name of the violation."""
+        lists = {
+            "lost": self.lost,
+            "phantom": self.phantom,
+            "duplicated without a cause": self.unexplained,
+            "over-delivered": self.over_delivered,
+            "innocent dead": self.innocent_dead,
+            "wrong end": self.wrong_end,
+            "out of order": self.out_of_order,
+            "started after the signal": self.started_after_signal,
+        }
+        return {name: ids[:5] for name, ids in lists.items() if ids}
 
 
 def check(
@@ -82,6 +119,7 @@ def check(
     max_deliveries: int,
     ordered: bool,
     may_lose: bool = False,
+    answers: bool = True,
 ) -> Verdict:
     """Judge.
 
@@ -91,12 +129,14 @@ def check(
         remaining: messages still in the queue after the drain.
         max_deliveries: no message may be started more often.
         ordered: check the order per key.
+        answers: every settlement was answered by the broker, so that one that was reported is certain.
         may_lose: a fault took messages along; that they are gone must have been said.
     """
     ids: dict[str, set[str]] = defaultdict(set)
     effects: Counter[str] = Counter()
     starts: Counter[str] = Counter()
     unconfirmed: Counter[str] = Counter()
+    unsettled: Counter[str] = Counter()
     for entry in entries:
         ids[entry.kind].add(entry.id)
         if entry.kind == EFFECT:
@@ -104,8 +144,10 @@ def check(
             unconfirmed[entry.id] += 1
         elif entry.kind == START:
             starts[entry.id] += 1
+            unsettled[entry.id] += 1
         elif entry.kind == COMPLETED:
             unconfirmed[entry.id] -= 1
+        unsettled[entry.id] += (entry.kind == UNSETTLED) - (entry.kind in (COMPLETED, SETTLED))
     done = set(effects)
     verdict = Verdict(
         sent=len(ids[INTENT]),
@@ -118,15 +160,18 @@ def check(
     )
     verdict.flight = flight_of(entries)
     verdict.may_lose = may_lose
+    verdict.answers = answers
     verdict.said = sorted({entry.detail for entry in entries if entry.kind == LOG})
     verdict.lost = sorted(ids[ACKED] - done - set(dead))
     verdict.phantom = sorted((done | set(starts) | set(dead)) - ids[INTENT])
     # A run that had its effect and whose completion was confirmed is the last one. Another one needs a run before
     # whose completion was not confirmed: it was cut off, or its lease was lost. A message sent twice, because the
-    # sender was not answered, needs none.
+    # sender was not answered, needs none. Where the broker does not answer, any run whose settlement is not certain may
+    # have left its message behind as well as a copy of it.
     copies = Counter(entry.id for entry in entries if entry.kind == REFUSED and entry.detail == UNKNOWN)
     verdict.sent_again = copies.total()
-    verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > unconfirmed[id] + copies[id])
+    cut = unconfirmed if answers else unsettled + verdict.flight.doubtful
+    verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > cut[id] + copies[id])
     verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * (1 + copies[id]))
     verdict.innocent_dead = sorted(id for id in dead if kind_of(id) not in POISON)
     verdict.wrong_end = sorted(_wrong_ends(ids[ACKED], done, dead))

@@ -21,7 +21,7 @@ from leveler.adapter import Delivery
 from leveler.errors import BrokerError
 from leveler.settings import BrokerSettings
 from tests.faults.checker import Verdict, check
-from tests.faults.ledger import ACKED, BACK, DEAD, EFFECT, FAULT, OVER, READY, Ledger, read
+from tests.faults.ledger import ACKED, BACK, DEAD, DEAF, EFFECT, FAULT, OVER, READY, Ledger, read
 from tests.faults.load import QUEUE
 from tests.faults.sender import FAULTS_OVER
 from tests.faults.subjects.subject import Fault, Subject
@@ -121,6 +121,7 @@ class Harness:
             max_deliveries=MAX_ATTEMPTS + 3,
             ordered=self._plan.ordered,
             may_lose=may_lose,
+            answers=self._subject.answers,
         )
         return Outcome(verdict, self._done, self._missed, self._stops, time.monotonic() - began)
 
@@ -298,6 +299,9 @@ class _Notes:
 
     def back(self) -> None:
         self._ledger.write(BACK, "broker", self._name)
+
+    def deaf(self) -> None:
+        self._ledger.write(DEAF, "wire", self._name)
 
 
 def _reason(delivery: Delivery) -> str:

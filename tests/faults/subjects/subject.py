@@ -18,7 +18,11 @@ class Notes(Protocol):
         ...
 
     def back(self) -> None:
-        """It is over: from now on there is no reason not to go on."""
+        """Nothing is in the way any more: from now on there is no reason not to go on."""
+        ...
+
+    def deaf(self) -> None:
+        """A client still waits for an answer that will never come, after all the time that it was given."""
         ...
 
 
@@ -56,3 +60,6 @@ class Subject:
     #: For those who look on: past whatever stands in the way of the others.
     direct_url: str
     faults: Sequence[Fault] = field(default_factory=list[Fault])
+    #: Whether the broker answers every settlement. Where it does not, or where one is made of a copy and an
+    #: acknowledgement, a settlement that was reported may not have arrived when a fault struck.
+    answers: bool = True

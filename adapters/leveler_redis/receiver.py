@@ -1,0 +1,215 @@
+"""RedisReceiver: leases messages of one queue and settles them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
+from leveler.clock import Clock
+from leveler.errors import BatchError, LeaseLost, LevelerError, QueueNotFound, ReceiverLost, Unsupported
+from leveler_redis.command import Argument
+from leveler_redis.entry import RawEntry, read
+from leveler_redis.holdings import Holdings, Receipt
+from leveler_redis.keys import Keys
+from leveler_redis.reading import Found, Reading
+from leveler_redis.script import Script, Scripts
+from leveler_redis.settlements import Batch, burial, completion, give_back, item
+from leveler_redis.wire import Wire
+
+#: What a receive under way gets to end by itself when its receiver is closed.
+_PATIENCE_SECONDS: Final = 1.0
+
+
+class RedisReceiver(Receiver):
+    """
+    Args:
+        queue: where from.
+        keys: of the queue, or of its dead letters.
+        dead_keys: of its dead letters.
+        me: the consumer; nobody else has this name.
+        reading: reads for it, on a wire of its own.
+        own_wire: that one.
+        wire: for everything else.
+        scripts: to run on the server.
+        clock: for waits and leases.
+        holdings: nothing yet.
+        dead: whether these are the dead letters; nothing is counted then.
+    """
+
+    def __init__(
+        self,
+        queue: QueueSpec,
+        keys: Keys,
+        dead_keys: Keys,
+        me: str,
+        *,
+        reading: Reading,
+        own_wire: Wire,
+        wire: Wire,
+        scripts: Scripts,
+        clock: Clock,
+        holdings: Holdings,
+        dead: bool,
+    ) -> None:
+        self._queue = queue
+        self._keys = keys
+        self._settle_keys = (*keys.all, dead_keys.base)
+        self._me = me
+        self._reading = reading
+        self._own_wire = own_wire
+        self._wire = wire
+        self._scripts = scripts
+        self._clock = clock
+        self._holdings = holdings
+        self._dead = dead
+        self._receiving = asyncio.Lock()
+        #: Rung when a wait for room may be over.
+        self._bell = asyncio.Event()
+        self._read = 0
+        self._closed = False
+
+    async def hold(self, limit: int) -> None:
+        self._holdings.limit(limit)
+        self._bell.set()
+
+    async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
+        self._check()
+        async with self._receiving:
+            return await self._receive(credit, self._clock.monotonic() + wait_seconds)
+
+    async def _receive(self, credit: int, until: float) -> Sequence[Delivery]:
+        while not self._holdings.stopped:
+            self._bell.clear()
+            now = self._clock.monotonic()
+            if (room := self._holdings.room(credit, now)) > 0:
+                if deliveries := await self._hand_out(await self._reading.read(room, until - now)):
+                    return deliveries
+            else:
+                await self._wait(min(until, self._holdings.first_end()))
+            if now >= until:  # the last look comes after the wait
+                return []
+        await asyncio.sleep(0)  # whoever asks a stopped receiver again and again must not stop the event loop
+        return []
+
+    async def complete(self, deliveries: Sequence[Delivery]) -> None:
+        if any(delivery.receipt.line for delivery in deliveries):
+            await self._settle(deliveries, [completion(delivery) for delivery in deliveries])
+            return
+        self._check()
+        lost, _ = await self._as_batch(self._scripts.complete, deliveries)
+        self._forget(deliveries)
+        _refuse(deliveries, lost)
+
+    async def abandon(self, items: Sequence[Abandon]) -> None:
+        await self._settle([item.delivery for item in items], [give_back(item) for item in items])
+
+    async def dead_letter(self, items: Sequence[DeadLetter]) -> None:
+        if self._dead:
+            raise Unsupported(f"{self._queue.dead_name}: a dead letter cannot die again: complete it, or give it back")
+        await self._settle([item.delivery for item in items], [burial(item) for item in items])
+
+    async def extend(self, deliveries: Sequence[Delivery]) -> None:
+        self._check()
+        lost, at = await self._as_batch(self._scripts.extend, deliveries)
+        for place in set(range(len(deliveries))).difference(lost):
+            delivery = deliveries[place]
+            delivery.leased_until = delivery.receipt.leased_until = at + self._reading.lease_seconds
+        _refuse(deliveries, lost)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        await self.hold(0)
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._receiving.acquire()  # it gives back what has just come
+        except TimeoutError:
+            pass
+        await self._own_wire.close()
+        try:
+            await self._wire.run(self._scripts.leave, self._keys.all, (self._me,))
+        except LevelerError:  # its name stays there for an hour, and does no harm
+            return
+
+    async def _hand_out(self, found: Found) -> list[Delivery]:
+        """The entries as deliveries; what there is no room for any more goes back."""
+        room = self._holdings.room(len(found.entries), self._clock.monotonic()) if found.entries else 0
+        if room < len(found.entries):
+            await self._send_back(found.entries[room:])
+        leased_until = found.at + self._reading.lease_seconds
+        deliveries = [self._delivery(lane, raw, leased_until) for lane, raw in found.entries[:room]]
+        self._holdings.add(deliveries)
+        return deliveries
+
+    def _delivery(self, lane: int, raw: RawEntry, leased_until: float) -> Delivery:
+        message, deliveries, line = read(raw)
+        self._read += 1
+        receipt = Receipt((lane, raw[0]), line, self._read, leased_until)
+        return Delivery(message, 1 if self._dead else message.attempts + deliveries + 1, leased_until, receipt)
+
+    async def _send_back(self, entries: Sequence[tuple[int, RawEntry]]) -> None:
+        """Nobody has seen these: they go back uncounted. If that fails, their lease ends."""
+        arguments: list[Argument] = [self._me]
+        for lane, raw in entries:
+            arguments += item((lane, raw[0]), read(raw).line, "keep")
+        await self._wire.run(self._scripts.settle, self._settle_keys, arguments)
+
+    async def _wait(self, until: float) -> None:
+        """For the bell, or until that time."""
+        timer = self._clock.call_later(until - self._clock.monotonic(), self._bell.set)
+        try:
+            await self._bell.wait()
+        finally:
+            timer.cancel()
+
+    async def _settle(self, deliveries: Sequence[Delivery], items: Sequence[list[Argument]]) -> None:
+        self._check()
+        current, lost = self._holdings.sift(deliveries)
+        if current:
+            arguments = [argument for place in current for argument in items[place]]
+            answer = await self._run(self._scripts.settle, self._settle_keys, [self._me, *arguments], len(current))
+            lost += [current[place] for place in answer]
+        self._forget(deliveries)
+        _refuse(deliveries, lost)
+
+    async def _as_batch(self, script: Script, deliveries: Sequence[Delivery]) -> tuple[list[int], float]:
+        """The places of those that are no longer ours, and when the others were."""
+        current, lost = self._holdings.sift(deliveries)
+        at = self._clock.monotonic()
+        if current:
+            batch = Batch(self._keys, self._me, deliveries, current)
+            answer = await self._run(script, batch.keys, batch.arguments, len(current))
+            lost += [batch.places[place] for place in answer]
+        return lost, at
+
+    async def _run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[Argument], count: int) -> list[int]:
+        """The places of those that are no longer ours: all of them where the queue itself is gone."""
+        try:
+            answer: list[int] = await self._wire.run(script, keys, arguments)
+        except QueueNotFound:
+            return list(range(count))
+        return answer
+
+    def _forget(self, deliveries: Sequence[Delivery]) -> None:
+        self._holdings.remove(deliveries)
+        if self._holdings.crowded:
+            self._bell.set()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ReceiverLost(f"a receiver of queue {self._queue.name!r} has been closed: make a new one")
+
+
+def _refuse(deliveries: Sequence[Delivery], lost: Sequence[int]) -> None:
+    if lost:
+        raise BatchError(
+            {
+                place: LeaseLost(
+                    f"the lease of message {deliveries[place].message.id!r} has ended: it is not ours to settle"
+                )
+                for place in lost
+            }
+        )
