@@ -53,7 +53,7 @@ faults: $(VENV)/.development
 		--json build/faults.json
 
 ## How near to the raw limits, all suites or ONLY=sqlite; minutes, and on a quiet machine
-bench: $(VENV)/.product
+bench: $(VENV)/.development
 	$(BIN)/python -m tests.benchmarks $(ONLY)
 
 clean:

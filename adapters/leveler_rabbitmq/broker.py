@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
-from aiormq.exceptions import AMQPError
 from pamqp import commands
 
 from leveler.errors import (
@@ -28,7 +27,7 @@ from leveler.errors import (
 )
 from leveler_rabbitmq import delays
 from leveler_rabbitmq.address import Address
-from leveler_rabbitmq.errors import PRECONDITION_FAILED, ChannelClosed, NotWelcome, not_connected, refused, within
+from leveler_rabbitmq.errors import PRECONDITION_FAILED, ChannelClosed, not_connected, refused, within
 from leveler_rabbitmq.lane import Lane, LaneLost
 from leveler_rabbitmq.link import AnyLane, Link, connect
 from leveler_rabbitmq.publisher import Letter, Publisher, open_publisher
@@ -258,7 +257,7 @@ class Broker:
             try:
                 async with asyncio.timeout(self.deadline_seconds / len(nodes)):
                     link = await connect(self._address, node, self._context(), self._heartbeat)
-            except (OSError, AMQPError, NotWelcome, asyncio.CancelledError, EOFError) as error:
+            except (Exception, asyncio.CancelledError) as error:  # aiormq lets through whatever breaks in it
                 if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                     raise
                 problem = not_connected(error, str(node), self._address.vhost)

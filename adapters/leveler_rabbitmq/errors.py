@@ -80,6 +80,8 @@ def refused(error: ChannelClosed, what: str) -> LevelerError:
 
 def not_connected(error: BaseException, where: str, vhost: str) -> LevelerError:
     """Why there is no connection. Raise it ``from error``."""
+    if isinstance(error, LevelerError):
+        return error
     if isinstance(error, NotWelcome):
         return _not_welcome(error, where, vhost)
     if isinstance(error, ssl.SSLCertVerificationError):

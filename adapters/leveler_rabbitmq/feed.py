@@ -15,7 +15,9 @@ from typing import Final
 
 from pamqp import commands
 
+from leveler.clock import Clock
 from leveler_rabbitmq import frames
+from leveler_rabbitmq.envelope import Opened, open_up
 from leveler_rabbitmq.lane import Lane
 from leveler_rabbitmq.tags import Tags
 from leveler_rabbitmq.wire import Wire
@@ -43,22 +45,26 @@ class Consumer:
 class Arrival:
     """A message as it came, and all the time until it is settled."""
 
-    __slots__ = ("at", "body", "consumer", "properties", "tag")
+    __slots__ = ("at", "consumer", "delivered_before", "message", "tag", "waits_on")
 
-    def __init__(self, tag: int, consumer: Consumer, properties: bytes, body: bytes, at: float) -> None:
+    def __init__(self, tag: int, consumer: Consumer, opened: Opened, at: float) -> None:
         self.tag = tag
         self.consumer = consumer
-        self.properties = properties
-        self.body = body
+        self.message, self.delivered_before, self.waits_on = opened
         #: When, on the monotonic clock: the broker counts its consumer timeout from here.
         self.at = at
+
+    @property
+    def attempt(self) -> int:
+        """What its envelope carries and what the broker has counted since, and this delivery."""
+        return self.message.attempts + self.delivered_before + 1
 
 
 class Feed(Lane):
     """
     Args:
         queue: where from.
-        monotonic: time.
+        clock: time.
         on_arrival: told of each message.
         on_room: told when a consumer could be begun for the places of messages that were settled.
         on_end: told why there will be no more.
@@ -69,7 +75,7 @@ class Feed(Lane):
         wire: Wire,
         number: int,
         queue: str,
-        monotonic: Callable[[], float],
+        clock: Clock,
         *,
         on_arrival: Callable[[Arrival], object],
         on_room: Callable[[], object],
@@ -77,7 +83,7 @@ class Feed(Lane):
     ) -> None:
         super().__init__(wire, number)
         self._queue = queue
-        self._monotonic = monotonic
+        self._clock = clock
         self._on_arrival = on_arrival
         self._on_room = on_room
         self._on_end = on_end
@@ -108,13 +114,26 @@ class Feed(Lane):
             else:
                 await self._fill(1)
 
-    def complete(self, arrivals: Iterable[Arrival]) -> None:
-        """They are done."""
+    async def complete(self, arrivals: Iterable[Arrival]) -> None:
+        """They are done, and the broker knows it when this returns.
+
+        RabbitMQ does not answer an acknowledgement. It takes what a channel says in turn, so the answer to any question
+        that is asked after it stands for both.
+
+        Raises:
+            LaneLost, ChannelClosed: perhaps it does not.
+        """
+        if self._acknowledge(arrivals):
+            await self.ask(commands.Channel.Flow(active=True), commands.Channel.FlowOk)
+
+    def _acknowledge(self, arrivals: Iterable[Arrival]) -> bool:
+        """Whether there was anything to be said."""
         upto, singly = self._tags.complete([self._settled(arrival) for arrival in arrivals])
         if upto:
             self.wire.write(frames.ack(self.number, upto, multiple=True))
         if singly:
             self.wire.write(*[frames.ack(self.number, tag) for tag in singly])
+        return bool(upto or singly)
 
     def requeue(self, arrivals: Iterable[Arrival]) -> None:
         """They go back as they are, and the broker counts that."""
@@ -129,7 +148,8 @@ class Feed(Lane):
             found.active = False
         found.unsettled += 1
         self._tags.add(tag)
-        self._on_arrival(Arrival(tag, found, properties, body, self._monotonic()))
+        opened = open_up(properties, body, self._clock.now())
+        self._on_arrival(Arrival(tag, found, opened, self._clock.monotonic()))
 
     def cancelled(self) -> None:
         self.abandon(f"the broker has ended the consumer of queue {self._queue!r}: was the queue deleted?")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from struct import Struct
 from typing import Any, Final, TypeVar
@@ -37,7 +36,7 @@ class Lane:
         self.number = number
         #: Why it is over; None while it is not. A `ChannelClosed` or a `LaneLost`.
         self.lost: Exception | None = None
-        self._answers: deque[asyncio.Future[base.Frame]] = deque()
+        self._answers: list[tuple[type[base.Frame], asyncio.Future[Any]]] = []
         #: The method whose content comes next, what it says, and as far as the content has come.
         self._method = 0
         self._said: tuple[Any, ...] = ()
@@ -50,7 +49,10 @@ class Lane:
         await self.ask(commands.Channel.Open(), commands.Channel.OpenOk)
 
     async def ask(self, question: base.Frame, expected: type[Answer]) -> Answer:
-        """The broker's answer. Questions of one lane are answered in their order, so they need not wait for another.
+        """The broker's answer.
+
+        Questions of one lane need not wait for one another: their answers are told apart by what they answer. (They
+        come in the order of the questions, but for those that a quorum queue has a part in.)
 
         Raises:
             ChannelClosed: it is refused, and the lane is over.
@@ -58,13 +60,10 @@ class Lane:
         """
         if self.lost is not None:
             raise self.lost
-        answer: asyncio.Future[base.Frame] = asyncio.get_running_loop().create_future()
-        self._answers.append(answer)
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._answers.append((expected, answer))
         self.wire.write(pamqp.frame.marshal(question, self.number))
-        found = await answer
-        if not isinstance(found, expected):
-            raise LaneLost(f"the broker has answered {found.name} to {question.name}")
-        return found
+        return await answer
 
     async def close(self) -> None:
         """Close the channel. What was written before is done when this returns."""
@@ -150,13 +149,20 @@ class Lane:
             self._end(ChannelClosed(found.reply_code or 0, found.reply_text or ""))
         elif isinstance(found, commands.Basic.Cancel):
             self.cancelled()
-        elif isinstance(found, base.Frame) and self._answers:
-            answer = self._answers.popleft()
-            if not answer.done():
-                answer.set_result(found)
+        else:
+            self._resolve(found)
         if isinstance(found, commands.Channel.CloseOk):
             self._free()
             self._end(LaneLost("it was closed"))
+
+    def _resolve(self, found: object) -> None:
+        """Whoever has waited longest for such an answer has it."""
+        for place, (expected, answer) in enumerate(self._answers):
+            if isinstance(found, expected):
+                del self._answers[place]
+                if not answer.done():
+                    answer.set_result(found)
+                return
 
     def _free(self) -> None:
         """The number may be somebody else's."""
@@ -167,8 +173,9 @@ class Lane:
         if self.lost is not None:
             return
         self.lost = why
-        while self._answers:
-            if not (answer := self._answers.popleft()).done():
+        answers, self._answers = self._answers, []
+        for _, answer in answers:
+            if not answer.done():
                 answer.set_exception(why)
         self.ended(why)
 

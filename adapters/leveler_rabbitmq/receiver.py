@@ -14,7 +14,6 @@ from leveler.clock import Clock
 from leveler.errors import BatchError, BrokerUnavailable, LeaseLost, LevelerError, ReceiverLost, Unsupported
 from leveler.message import Message
 from leveler_rabbitmq.broker import Broker
-from leveler_rabbitmq.envelope import Opened, open_up
 from leveler_rabbitmq.errors import ChannelClosed, refused, within
 from leveler_rabbitmq.feed import Arrival, Feed
 from leveler_rabbitmq.holdings import Holdings
@@ -47,6 +46,8 @@ class RabbitMQReceiver(Receiver):
         self._holdings = Holdings(clock, queue.lease_seconds, on_overdue=self._requeue)
         #: Came, and nobody has asked for it yet.
         self._buffer: deque[Arrival] = deque()
+        #: Whether somebody has had one of them before.
+        self._mixed = False
         self._bell = asyncio.Event()
         self._feed: Feed | None = None
         self._opening = asyncio.Lock()
@@ -81,7 +82,7 @@ class RabbitMQReceiver(Receiver):
     async def complete(self, deliveries: Sequence[Delivery]) -> None:
         feed = self._alive()
         ours, failed = self._take(deliveries)
-        self._done(feed, [delivery.receipt for delivery in ours.values()])
+        await self._done(feed, [delivery.receipt for delivery in ours.values()])
         if failed:
             raise BatchError(failed)
 
@@ -180,7 +181,7 @@ class RabbitMQReceiver(Receiver):
                             wire,
                             number,
                             self._name,
-                            self._clock.monotonic,
+                            self._clock,
                             on_arrival=self._on_arrival,
                             on_room=self._on_room,
                             on_end=self._on_end,
@@ -190,6 +191,7 @@ class RabbitMQReceiver(Receiver):
 
     def _on_arrival(self, arrival: Arrival) -> None:
         self._buffer.append(arrival)
+        self._mixed = self._mixed or arrival.attempt > 1
         if not self._limit:  # it was on its way when the flow was stopped
             self._errand(self._give_back(self._surplus()))
         elif len(self._buffer) == 1:
@@ -210,21 +212,30 @@ class RabbitMQReceiver(Receiver):
     def _hand_out(self, count: int) -> list[Delivery]:
         wall, until = self._clock.now(), self._clock.monotonic() + self._queue.lease_seconds
         deliveries: list[Delivery] = []
-        waiting: list[tuple[Arrival, Opened]] = []
-        buffer, dead = self._buffer, self._dead
+        waiting: list[Arrival] = []
+        dead = self._dead
+        buffer = self._sorted()
         while buffer and len(deliveries) < count:
             arrival = buffer.popleft()
-            opened = open_up(arrival.properties, arrival.body, wall)
-            message, before, waits_on = opened
-            if waits_on and not dead and message.delay_seconds(wall) > 0:
-                waiting.append((arrival, opened))
-                continue
-            arrival.properties = arrival.body = b""
-            deliveries.append(Delivery(message, 1 if dead else message.attempts + before + 1, until, arrival))
+            if arrival.waits_on and not dead and arrival.message.delay_seconds(wall) > 0:
+                waiting.append(arrival)
+            else:
+                deliveries.append(Delivery(arrival.message, 1 if dead else arrival.attempt, until, arrival))
         self._holdings.add(deliveries)
         if waiting:
-            self._errand(self._send_on(waiting))
+            self._errand(self._swap(waiting))
         return deliveries
+
+    def _sorted(self) -> deque[Arrival]:
+        """Those with the most attempts first.
+
+        They may be about to end the process, and what is here then has one attempt less: whoever starts them must see
+        them before they have waited here through the ends of others.
+        """
+        if self._mixed:
+            self._buffer = deque(sorted(self._buffer, key=lambda arrival: -arrival.attempt))
+            self._mixed = False
+        return self._buffer
 
     async def _wait(self, until: float) -> None:
         timer = self._clock.call_later(until - self._clock.monotonic(), self._bell.set)
@@ -250,27 +261,25 @@ class RabbitMQReceiver(Receiver):
         if self._dead:
             feed.requeue(arrivals)
             return
-        now = self._clock.now()
-        await self._swap([(arrival, open_up(arrival.properties, arrival.body, now)) for arrival in arrivals])
+        await self._swap(arrivals)
 
-    async def _send_on(self, waiting: Sequence[tuple[Arrival, Opened]]) -> None:
-        """The first part of a long delay is over, and the next one begins."""
-        await self._swap(waiting)
+    async def _swap(self, arrivals: Sequence[Arrival]) -> None:
+        """An uncounted copy in the place of each. One that cannot be sent goes back as it is, and that counts.
 
-    async def _swap(self, entries: Sequence[tuple[Arrival, Opened]]) -> None:
-        """An uncounted copy in the place of each. One that cannot be sent goes back as it is, and that counts."""
+        This is also how a delay goes on whose first part is over.
+        """
         copies = {
-            index: opened.message.copy(
-                attempts=opened.message.attempts + opened.delivered_before,
-                not_before=opened.message.not_before if opened.waits_on else None,
-                failed_at=opened.message.failed_at,
+            index: arrival.message.copy(
+                attempts=arrival.attempt - 1,
+                not_before=arrival.message.not_before if arrival.waits_on else None,
+                failed_at=arrival.message.failed_at,
             )
-            for index, (_, opened) in enumerate(entries)
+            for index, arrival in enumerate(arrivals)
         }
         failed = await self._post(copies, self._queue.name)
         if (feed := self._feed) is not None and feed.lost is None:
-            feed.complete([entry[0] for index, entry in enumerate(entries) if index not in failed])
-            feed.requeue([entries[index][0] for index in failed])
+            feed.requeue([arrivals[index] for index in failed])
+            await feed.complete([arrival for index, arrival in enumerate(arrivals) if index not in failed])
 
     async def _replace(
         self, copies: dict[int, Message], ours: dict[int, Delivery], queue: str
@@ -280,7 +289,7 @@ class RabbitMQReceiver(Receiver):
             return {}
         failed = await self._post(copies, queue)
         feed = self._alive()
-        self._done(feed, [ours[index].receipt for index in copies if index not in failed])
+        await self._done(feed, [ours[index].receipt for index in copies if index not in failed])
         for index in failed:
             self._holdings.restore(ours[index])
         return failed
@@ -302,8 +311,16 @@ class RabbitMQReceiver(Receiver):
         failed.update({places[place]: error for place, error in refused.items()})
         return failed
 
-    def _done(self, feed: Feed, arrivals: Sequence[Arrival]) -> None:
-        feed.complete(arrivals)
+    async def _done(self, feed: Feed, arrivals: Sequence[Arrival]) -> None:
+        """
+        Raises:
+            ReceiverLost: nobody knows whether the broker has heard it.
+        """
+        try:
+            async with within(self._broker.deadline_seconds, f"queue {self._name!r}"):
+                await feed.complete(arrivals)
+        except (LaneLost, ChannelClosed, BrokerUnavailable) as error:
+            raise self._lost(ReceiverLost(f"queue {self._name!r}: {error}")) from error
         self._holdings.settled(len(arrivals))
         self._ring()
 
