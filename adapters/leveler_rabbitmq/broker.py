@@ -251,6 +251,7 @@ class Broker:
         """The first node that answers. A refusal of one is a refusal of all: they share users and permissions."""
         nodes = self._address.nodes
         problems: list[str] = []
+        cause: BaseException | None = None
         for turn in range(len(nodes)):
             place = (self._first + turn) % len(nodes)
             node = nodes[place]
