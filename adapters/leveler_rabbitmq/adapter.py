@@ -12,11 +12,11 @@ from pamqp import commands
 
 from leveler.adapter import Adapter, Capabilities, Depth, QueueSpec
 from leveler.clock import Clock
-from leveler.errors import AccessDenied, ConfigError, Unsupported
+from leveler.errors import AccessDenied, ConfigError, QueueNotFound, Unsupported
 from leveler.message import Message
 from leveler_rabbitmq import topology
 from leveler_rabbitmq.address import address_of
-from leveler_rabbitmq.broker import Broker
+from leveler_rabbitmq.broker import Broker, written_down
 from leveler_rabbitmq.delays import LENGTHS_MS, delay_queue
 from leveler_rabbitmq.errors import ChannelClosed
 from leveler_rabbitmq.options import RabbitMQOptions
@@ -67,20 +67,32 @@ class RabbitMQAdapter(Adapter):
 
     async def declare(self, queue: QueueSpec) -> Capabilities:
         self._check(queue)
-        degraded: list[str] = []
-        if queue.declare != "skip":
-            for name, arguments in self._wanted(queue):
-                if queue.declare == "verify":
-                    await self._broker.ready(name)
-                try:
-                    await self._declare(queue, name, arguments)
-                except AccessDenied:
-                    if queue.declare == "create":
-                        raise
-                    degraded.append(
-                        f"the settings of queue {name!r} could not be verified: this user has no configure permission"
-                    )
+        if queue.declare == "skip":
+            return self._capabilities(())
+        missing = [name for name in (queue.dead_name, queue.name) if not await self._exists(name)]
+        if missing and queue.declare == "verify":
+            raise QueueNotFound(f"queue {missing[-1]!r} does not exist: declare it with declare: create")
+        degraded = [found for name in (queue.dead_name, queue.name) if (found := await self._agree(queue, name))]
+        if missing:
+            await written_down()
         return self._capabilities(tuple(degraded))
+
+    async def _exists(self, name: str) -> bool:
+        try:
+            await self._broker.ready(name)
+        except QueueNotFound:
+            return False
+        return True
+
+    async def _agree(self, queue: QueueSpec, name: str) -> str:
+        """Create it, or see that what it is will do; what could not be seen."""
+        try:
+            await self._declare(queue, name, topology.arguments_of(queue, dead=name == queue.dead_name))
+        except AccessDenied:
+            if queue.declare == "create":
+                raise
+            return f"the settings of queue {name!r} could not be verified: this user has no configure permission"
+        return ""
 
     async def drop(self, queue: QueueSpec) -> None:
         delayed = [delay_queue(queue.name, length) for length in LENGTHS_MS]
@@ -115,12 +127,6 @@ class RabbitMQAdapter(Adapter):
             count += await self._delete(delayed)
             self._broker.forget_delay_queues(delayed)
         return count
-
-    def _wanted(self, queue: QueueSpec) -> list[tuple[str, topology.Arguments]]:
-        return [
-            (queue.dead_name, topology.arguments_of(queue, dead=True)),
-            (queue.name, topology.arguments_of(queue)),
-        ]
 
     async def _declare(self, queue: QueueSpec, name: str, arguments: topology.Arguments) -> None:
         """Create it, or see that it is there and what is different about it."""

@@ -36,8 +36,8 @@ from leveler_rabbitmq.wire import Wire
 
 R = TypeVar("R")
 
-#: A server that is killed within half a second of a quorum queue's declaration does not find its messages again (seen
-#: with 3.10.8 and 4.0.5): which queue they belong to is written to the disk only then.
+#: RabbitMQ writes down where a quorum queue keeps its messages half a second after its declaration. A server that is
+#: killed sooner does not find them again, and the queue never answers any more (seen with 3.10.8 and 4.0.5).
 _WRITTEN_DOWN_SECONDS: Final = 1.0
 
 #: What leaves open whether the broker did what it was told.
@@ -213,7 +213,7 @@ class Broker:
                 arguments = delays.arguments(queue, length_ms)
                 declaration = commands.Queue.Declare(queue=name, durable=True, arguments=arguments)
                 await lane.ask(declaration, commands.Queue.DeclareOk)
-            await asyncio.sleep(_WRITTEN_DOWN_SECONDS)
+            await written_down()
         self._delay_queues.add(name)
 
     async def ready(self, name: str) -> int:
@@ -251,6 +251,7 @@ class Broker:
         """The first node that answers. A refusal of one is a refusal of all: they share users and permissions."""
         nodes = self._address.nodes
         problems: list[str] = []
+        cause: BaseException | None = None
         for turn in range(len(nodes)):
             place = (self._first + turn) % len(nodes)
             node = nodes[place]
@@ -273,6 +274,11 @@ class Broker:
     @property
     def _where(self) -> str:
         return ", ".join(map(str, self._address.nodes))
+
+
+async def written_down() -> None:
+    """Wait until what is confirmed in a queue that has just been made is safe."""
+    await asyncio.sleep(_WRITTEN_DOWN_SECONDS)
 
 
 def _is_cancelled() -> bool:

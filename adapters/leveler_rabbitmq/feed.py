@@ -124,7 +124,7 @@ class Feed(Lane):
             LaneLost, ChannelClosed: perhaps it does not.
         """
         if self._acknowledge(arrivals):
-            await self.ask(commands.Channel.Flow(active=True), commands.Channel.FlowOk)
+            await self._barrier()
 
     def _acknowledge(self, arrivals: Iterable[Arrival]) -> bool:
         """Whether there was anything to be said."""
@@ -174,6 +174,12 @@ class Feed(Lane):
             consumer.active = False
             if not consumer.unsettled:
                 del self._consumers[tag]
+        if active:
+            await self._barrier()  # deliveries that were on their way come before its answer
+
+    async def _barrier(self) -> None:
+        """A question that changes nothing: the broker answers it when it has done all that was said before."""
+        await self.ask(commands.Channel.Flow(active=True), commands.Channel.FlowOk)
 
     def _settled(self, arrival: Arrival) -> int:
         consumer = arrival.consumer

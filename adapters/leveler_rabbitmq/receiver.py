@@ -61,6 +61,8 @@ class RabbitMQReceiver(Receiver):
         if self._limit or self._feed is not None:
             await self._flow()
             await self._give_back(self._surplus())
+            if not self._limit and self._errands:  # nothing is here any more when this returns
+                await asyncio.wait(self._errands, timeout=self._broker.deadline_seconds)
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check()

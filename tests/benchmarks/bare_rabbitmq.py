@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ class BareRabbitMQ:
     def __init__(self, folder: Path, *, multiple: bool = False) -> None:
         self._begun = folder / "begun"
         self._multiple = multiple
+        self._last: AbstractIncomingMessage | None = None
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(Order).decode
 
@@ -48,14 +49,14 @@ class BareRabbitMQ:
             if not self._begun.exists():
                 await channel.queue_delete("bench-bare")
                 self._begun.touch()
-            await channel.declare_queue("bench-bare", durable=True, arguments=_QUORUM)
+            await channel.declare_queue("bench-bare", durable=True, arguments={"x-queue-type": "quorum"})
             if handle is None:
                 yield self
                 return
             consuming = await connection.channel(publisher_confirms=False)
             await consuming.set_qos(prefetch_count=PREFETCH)
             queue = await consuming.get_queue("bench-bare", ensure=False)
-            self._handle, self._last, self._due = handle, None, False
+            self._handle, self._last, self._due, self._acking = handle, None, False, asyncio.Lock()
             await queue.consume(self._take_many if self._multiple else self._take)
             yield self
             await asyncio.sleep(0)
@@ -99,12 +100,10 @@ class BareRabbitMQ:
 
     async def _ack_all(self) -> None:
         self._due = False
-        if (last := self._last) is not None:
-            self._last = None
-            await last.ack(multiple=True)
-
-
-_QUORUM: Final[Mapping[str, str]] = {"x-queue-type": "quorum"}
+        async with self._acking:
+            if (last := self._last) is not None:
+                self._last = None
+                await last.ack(multiple=True)
 
 
 def bare(folder: Path) -> BareRabbitMQ:

@@ -18,6 +18,8 @@ class RabbitMQ(UrlTarget):
 
 
 class TestRabbitMQ(SideBySide):
+    jobs = 16
+
     @pytest.fixture(autouse=True)
     def _server(self, each_rabbitmq: Kept) -> None:
         type(self).target = RabbitMQ(each_rabbitmq)

@@ -36,7 +36,8 @@ def test_acknowledgements_settle_exactly_what_is_done(data: st.DataObject) -> No
             tags.add(next_tag)
             at_the_broker.add(next_tag)
             next_tag += 1
-        if at_the_broker and data.draw(st.booleans()):  # one goes back
+        one_goes_back: bool = data.draw(st.booleans())
+        if at_the_broker and one_goes_back:
             back = data.draw(st.sampled_from(sorted(at_the_broker)))
             tags.discard(back)
             at_the_broker.discard(back)

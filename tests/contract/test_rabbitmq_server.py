@@ -22,6 +22,7 @@ from leveler.clock import SystemClock
 from leveler.discovery import find
 from leveler.errors import (
     AccessDenied,
+    BatchError,
     BrokerUnavailable,
     ConfigError,
     LevelerError,
@@ -130,7 +131,8 @@ def test_the_brokers_bookkeeping_is_not_sent_on(play: Callable[[Play], None]) ->
         [delivery] = await b.take(receiver)
         await receiver.dead_letter([DeadLetter(delivery, Death(reason="rejected"))])
         headers = (await b.get(b.queue.dead_name)).header.properties.headers or {}
-        assert not [name for name in headers if name.startswith("x-")], headers
+        # The count is this queue's own, of this delivery: RabbitMQ 3 puts it there from the first one on.
+        assert not [name for name in headers if name.startswith("x-") and name != "x-delivery-count"], headers
 
     play(scene)
 
@@ -413,7 +415,7 @@ def test_a_receiver_whose_queue_is_deleted_says_so_at_once(play: Callable[[Play]
         with pytest.raises(ReceiverLost):
             await receiver.complete([delivery])
         await receiver.close()
-        with pytest.raises(QueueNotFound, match=b.queue.name):
+        with pytest.raises(BatchError, match=b.queue.name):
             await b.send(b.message())
         with pytest.raises(QueueNotFound, match=b.queue.name):
             await b.adapter.depth(b.queue)
