@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple
 
 from redis.exceptions import NoScriptError
 
 from leveler.adapter import QueueSpec
 from leveler.clock import Clock
-from leveler.errors import QueueNotFound
+from leveler.errors import LevelerError, QueueNotFound
 from leveler_redis.command import Argument, pack
 from leveler_redis.entry import RawEntry
 from leveler_redis.errors import is_lost_group
@@ -89,6 +90,8 @@ class Reading:
         self._due = 0.0
         #: Whether an answer has been lost, and entries with it that are leased to us.
         self._has_lost = False
+        #: Whether the server is to answer when something comes.
+        self.is_waiting = False
 
     @property
     def lease_seconds(self) -> float:
@@ -112,7 +115,7 @@ class Reading:
             if not found.entries and not (known and self._tending.is_empty):
                 found = await self._look(count)  # in another lane than was thought
             wait = self._wait(wait_seconds)
-            if found.entries or wait < _SHORTEST_WAIT_SECONDS:
+            if found.entries or wait < _SHORTEST_WAIT_SECONDS or self._holdings.stopped:
                 return found
             return await self._block(count, wait)
         except Unanswered:
@@ -140,8 +143,18 @@ class Reading:
         milliseconds = max(1, int(wait * 1000))
         command: list[Argument] = [*_READ, self._me, b"COUNT", most, b"BLOCK", milliseconds, b"STREAMS", *lanes]
         command += [b">"] * len(lanes)
-        answers = await self._wire.ask([pack(command)], self._due)
+        self.is_waiting = True
+        try:
+            answers = await self._wire.ask([pack(command)], self._due)
+        finally:
+            self.is_waiting = False
         return Found(at, await self._entries(answers))
+
+    async def wake(self, other: Wire) -> None:
+        """End the wait, by another wire. Where the credentials may not do that, it ends by itself soon."""
+        if self.is_waiting and (number := self._wire.number) is not None:
+            with suppress(LevelerError):
+                await other.ask([pack((b"CLIENT", b"UNBLOCK", number))])
 
     def _command(self, lane: int, count: int) -> bytes:
         return pack((*_READ, self._me, b"COUNT", count, b"STREAMS", self._keys.lane(lane), b">"))

@@ -80,6 +80,8 @@ class RedisReceiver(Receiver):
     async def hold(self, limit: int) -> None:
         self._holdings.limit(limit)
         self._bell.set()
+        if limit < 1:
+            await self._reading.wake(self._wire)
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check()

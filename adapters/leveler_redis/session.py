@@ -54,6 +54,8 @@ class Session:
         #: Fires when something that is asked may be overdue: one timer for all.
         self._watching: asyncio.TimerHandle | None = None
         self.has_ended = False
+        #: What the server calls it, if it may be known.
+        self.number: int | None = None
         self._writing = asyncio.create_task(self._write(), name=f"write {server}")
         self._reading = asyncio.create_task(self._read(), name=f"read {server}")
 

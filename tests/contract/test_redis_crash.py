@@ -320,3 +320,23 @@ def test_an_entry_that_a_server_without_memory_has_given_to_somebody_else_is_not
                 await receiver.close()
 
     run(play())
+
+
+@pytest.mark.parametrize("after_seconds", [0.0, 0.02])
+def test_stopping_ends_a_wait_at_once(broker: Server, after_seconds: float) -> None:
+    """Not when its poll is over: SIGTERM waits for the receive under way."""
+
+    async def play() -> None:
+        async with find(f"{broker.url}?poll_seconds=5", clock=SystemClock(), deadline_seconds=2.0) as adapter:
+            await adapter.declare(QUEUE)
+            receiver = adapter.receiver(QUEUE, capacity=10)
+            await receiver.receive(1, 0.0)
+            waiting = asyncio.ensure_future(receiver.receive(1, 5.0))
+            await asyncio.sleep(after_seconds)
+            began = time.monotonic()
+            await receiver.hold(0)
+            assert await waiting == []
+            assert time.monotonic() - began < 0.5
+            await receiver.close()
+
+    run(play())
