@@ -173,7 +173,7 @@ class Reading:
                 continue
             for key, found in self._wire.check(answer) or ():
                 lane = self._lane_of[key]
-                entries += ((lane, entry) for entry in found)
+                entries += [(lane, entry) for entry in found]
         if entries:
             self._typical_bytes = max(1024, max([len(fields[-1]) for _, (_, fields) in entries]))
         return entries
@@ -190,10 +190,11 @@ class Reading:
             for lane in self._tending.lanes
         ]
         returns: list[Argument] = [""]
+        held = self._holdings.entries()
         for lane, answer in zip(self._tending.lanes, await self._wire.ask(asked, self._due), strict=True):
             for entry, *_ in () if is_lost_group(answer) else self._wire.check(answer):
-                if (lane, entry) not in self._holdings:
-                    returns += item((lane, entry), b"", "keep")
+                if (lane, entry) not in held:
+                    returns += item(lane, entry, b"", "keep")
         if len(returns) > 1:
             await self._wire.run(self._scripts.settle, (*self._keys.all, self._keys.base), returns, self._due)
         self._has_lost = False

@@ -304,7 +304,7 @@ def test_an_entry_that_a_server_without_memory_has_given_to_somebody_else_is_not
                 held = await receiver.receive(4, 1.0)
                 # What the new master does not know: they wait there as other messages, under the same ids.
                 broker.admin("xgroup", "setid", "leveler:{orders}", "leveler", "0")
-                broker.admin("xack", "leveler:{orders}", "leveler", *(one.receipt.place[1].decode() for one in held))
+                broker.admin("xack", "leveler:{orders}", "leveler", *(one.receipt.entry.decode() for one in held))
                 proxy.cut()
                 with pytest.raises(BatchError) as caught:
                     await insist(partial(receiver.complete, held[:1]), but=(BatchError,))
