@@ -31,6 +31,8 @@ _MOST_BYTES: Final = 32 * 1024 * 1024
 _PART_OF_LEASE: Final = 1 / 8
 _SHORTEST_WAIT_SECONDS: Final = 0.001
 _MOST_LOST: Final = 1000
+#: Between two attempts to end a wait that has not begun yet.
+_WAKE_SECONDS: Final = 0.005
 
 _READ: Final = (b"XREADGROUP", b"GROUP", GROUP)
 
@@ -152,9 +154,12 @@ class Reading:
 
     async def wake(self, other: Wire) -> None:
         """End the wait, by another wire. Where the credentials may not do that, it ends by itself soon."""
-        if self.is_waiting and (number := self._wire.number) is not None:
-            with suppress(LevelerError):
-                await other.ask([pack((b"CLIENT", b"UNBLOCK", number))])
+        with suppress(LevelerError):
+            while self.is_waiting and (number := self._wire.number) is not None:
+                [woken] = await other.ask([pack((b"CLIENT", b"UNBLOCK", number))])
+                if woken != 0:
+                    return
+                await self._clock.sleep(_WAKE_SECONDS)  # the server had not got to the command that waits
 
     def _command(self, lane: int, count: int) -> bytes:
         return pack((*_READ, self._me, b"COUNT", count, b"STREAMS", self._keys.lane(lane), b">"))

@@ -122,7 +122,7 @@ class Session:
 
     async def _next_answer(self) -> Answer:
         try:
-            return await self._connection.read_response(disable_decoding=True)
+            return await self._connection.read_response(disable_decoding=True, disconnect_on_error=False)
         except ResponseError as error:
             return error
 
@@ -151,8 +151,9 @@ def _unanswered(why: LevelerError) -> LevelerError:
 
 
 async def disconnect(connection: Connection) -> None:
+    """Close it, and wait for a moment until it is: TLS says farewell."""
     try:
         async with asyncio.timeout(_FAREWELL_SECONDS):
-            await connection.disconnect(nowait=True)
+            await connection.disconnect()
     except (RedisError, OSError):  # it is gone already
         return
