@@ -328,6 +328,7 @@ def test_stopping_ends_a_wait_at_once(broker: Server, after_seconds: float) -> N
 
     async def play() -> None:
         async with find(f"{broker.url}?poll_seconds=5", clock=SystemClock(), deadline_seconds=2.0) as adapter:
+            await adapter.drop(QUEUE)
             await adapter.declare(QUEUE)
             receiver = adapter.receiver(QUEUE, capacity=10)
             await receiver.receive(1, 0.0)
