@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +22,7 @@ from leveler.errors import (
     SendUnknown,
 )
 from leveler.events import MessageSent, Observers
-from leveler.message import DEFAULT_PRIORITY, MAX_PRIORITY, Message, check_headers, check_token
+from leveler.message import DEFAULT_PRIORITY, MAX_PRIORITY, Message, check_headers, check_token, new_ids
 from leveler.outcome import seconds
 from leveler.patience import Unanswered, answer
 
@@ -125,7 +124,7 @@ class Producer:
         key = None if options.key is None else check_token("key", options.key)
         headers = check_headers(options.headers) if options.headers else _NO_HEADERS
         traceparent = None if options.traceparent is None else check_token("traceparent", options.traceparent)
-        ids = _new_ids(len(values)) if options.id is None else repeat(check_token("message id", options.id))
+        ids = new_ids(len(values)) if options.id is None else repeat(check_token("message id", options.id))
         encode, source, priority = self._encode, self._source, options.priority
         messages: list[Message] = []
         for value, id_ in zip(values, ids, strict=False):
@@ -201,12 +200,6 @@ class Producer:
                 f"a message of {size} bytes, headers included, is more than queue {self._queue!r} takes "
                 f"({self._can.max_message_bytes}): send a reference to the data instead"
             )
-
-
-def _new_ids(count: int) -> list[str]:
-    """Random ones, 128 bits each."""
-    digits = os.urandom(16 * count).hex()
-    return [digits[start : start + 32] for start in range(0, 32 * count, 32)]
 
 
 def _after(now: datetime, what: str, duration: float | timedelta) -> datetime:

@@ -19,7 +19,7 @@ from leveler.errors import (
 )
 from leveler_redis.command import Argument
 from leveler_redis.entry import RawEntry, read
-from leveler_redis.holdings import Holdings, Receipt
+from leveler_redis.holdings import Holdings, Receipt, receipts_of
 from leveler_redis.keys import Keys
 from leveler_redis.reading import Found, Reading
 from leveler_redis.script import Script, Scripts
@@ -80,6 +80,8 @@ class RedisReceiver(Receiver):
     async def hold(self, limit: int) -> None:
         self._holdings.limit(limit)
         self._bell.set()
+        if limit < 1:
+            await self._reading.wake(self._wire)
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check()
@@ -105,12 +107,13 @@ class RedisReceiver(Receiver):
         return []
 
     async def complete(self, deliveries: Sequence[Delivery]) -> None:
-        if any(delivery.receipt.line for delivery in deliveries):
-            await self._settle(deliveries, [completion(delivery) for delivery in deliveries])
+        receipts = receipts_of(deliveries)
+        if {receipt.line for receipt in receipts} - {b""}:
+            await self._settle(deliveries, [completion(receipt) for receipt in receipts])
             return
         self._check()
-        lost, _ = await self._as_batch(self._scripts.complete, deliveries, [self._doubt(deliveries)])
-        self._forget(deliveries)
+        lost, _ = await self._as_batch(self._scripts.complete, receipts, [self._doubt(receipts)])
+        self._forget(receipts)
         _refuse(deliveries, lost)
 
     async def abandon(self, items: Sequence[Abandon]) -> None:
@@ -123,7 +126,8 @@ class RedisReceiver(Receiver):
 
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
         self._check()
-        lost, at = await self._as_batch(self._scripts.extend, deliveries, [self._me, self._doubt(deliveries)])
+        receipts = receipts_of(deliveries)
+        lost, at = await self._as_batch(self._scripts.extend, receipts, [self._me, self._doubt(receipts)])
         for place in set(range(len(deliveries))).difference(lost):
             delivery = deliveries[place]
             delivery.leased_until = delivery.receipt.leased_until = at + self._reading.lease_seconds
@@ -151,20 +155,20 @@ class RedisReceiver(Receiver):
         if room < len(found.entries):
             await self._send_back(found.entries[room:])
         leased_until, epoch = found.at + self._reading.lease_seconds, self._epoch
-        deliveries = [self._delivery(lane, raw, leased_until, epoch) for lane, raw in found.entries[:room]]
-        self._holdings.add(deliveries)
+        deliveries: list[Delivery] = []
+        for lane, raw in found.entries[:room]:
+            message, counted, line = read(raw)
+            receipt = Receipt(lane, raw[0], line, leased_until, epoch)
+            attempt = 1 if self._dead else message.attempts + counted + 1
+            deliveries.append(Delivery(message, attempt, leased_until, receipt))
+        self._holdings.add(receipts_of(deliveries))
         return deliveries
-
-    def _delivery(self, lane: int, raw: RawEntry, leased_until: float, epoch: int) -> Delivery:
-        message, deliveries, line = read(raw)
-        receipt = Receipt((lane, raw[0]), line, leased_until, epoch)
-        return Delivery(message, 1 if self._dead else message.attempts + deliveries + 1, leased_until, receipt)
 
     async def _send_back(self, entries: Sequence[tuple[int, RawEntry]]) -> None:
         """Nobody has seen these: they go back uncounted. If that fails, their lease ends."""
         arguments: list[Argument] = [""]
         for lane, raw in entries:
-            arguments += item((lane, raw[0]), b"", "keep")
+            arguments += item(lane, raw[0], b"", "keep")
         await self._wire.run(self._scripts.settle, self._settle_keys, arguments)
 
     async def _wait(self, until: float) -> None:
@@ -177,31 +181,32 @@ class RedisReceiver(Receiver):
 
     async def _settle(self, deliveries: Sequence[Delivery], items: Sequence[list[Argument]]) -> None:
         self._check()
-        current, lost = self._holdings.sift(deliveries, self._clock.monotonic())
-        doubt, due = self._doubt(deliveries), self._wire.due()
+        receipts = receipts_of(deliveries)
+        current, lost = self._holdings.sift(receipts, self._clock.monotonic())
+        doubt, due = self._doubt(receipts), self._wire.due()
         for places in portions(current, items):
             arguments = [argument for place in places for argument in items[place]]
             answer = await self._run(self._scripts.settle, self._settle_keys, [doubt, *arguments], len(places), due)
             lost += [places[place] for place in answer]
-            self._holdings.remove([deliveries[place] for place in places])
-        self._forget(deliveries)
+            self._holdings.remove([receipts[place] for place in places])
+        self._forget(receipts)
         _refuse(deliveries, lost)
 
     async def _as_batch(
-        self, script: Script, deliveries: Sequence[Delivery], before: list[Argument]
+        self, script: Script, receipts: Sequence[Receipt], before: list[Argument]
     ) -> tuple[list[int], float]:
         """The places of those that are no longer ours, and when the others were."""
         at = self._clock.monotonic()
-        current, lost = self._holdings.sift(deliveries, at)
+        current, lost = self._holdings.sift(receipts, at)
         if current:
-            batch = Batch(self._keys, deliveries, current)
+            batch = Batch(self._keys, receipts, current)
             answer = await self._run(script, batch.keys, before + batch.arguments, len(current))
             lost += [batch.places[place] for place in answer]
         return lost, at
 
-    def _doubt(self, deliveries: Sequence[Delivery]) -> str:
+    def _doubt(self, receipts: Sequence[Receipt]) -> str:
         """Our name if the server has to look for it at these entries: it may be another one since they were read."""
-        epochs = {delivery.receipt.epoch for delivery in deliveries}
+        epochs = {receipt.epoch for receipt in receipts}
         return "" if self._wire.is_connected and epochs <= {self._epoch} else self._me
 
     @property
@@ -223,8 +228,8 @@ class RedisReceiver(Receiver):
             return list(range(count))
         return answer
 
-    def _forget(self, deliveries: Sequence[Delivery]) -> None:
-        self._holdings.remove(deliveries)
+    def _forget(self, receipts: Sequence[Receipt]) -> None:
+        self._holdings.remove(receipts)
         if self._holdings.crowded:
             self._bell.set()
 

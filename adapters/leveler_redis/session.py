@@ -54,6 +54,8 @@ class Session:
         #: Fires when something that is asked may be overdue: one timer for all.
         self._watching: asyncio.TimerHandle | None = None
         self.has_ended = False
+        #: What the server calls it, if it may be known.
+        self.number: int | None = None
         self._writing = asyncio.create_task(self._write(), name=f"write {server}")
         self._reading = asyncio.create_task(self._read(), name=f"read {server}")
 
@@ -120,7 +122,7 @@ class Session:
 
     async def _next_answer(self) -> Answer:
         try:
-            return await self._connection.read_response(disable_decoding=True)
+            return await self._connection.read_response(disable_decoding=True, disconnect_on_error=False)
         except ResponseError as error:
             return error
 
@@ -149,8 +151,9 @@ def _unanswered(why: LevelerError) -> LevelerError:
 
 
 async def disconnect(connection: Connection) -> None:
+    """Close it, and wait for a moment until it is: TLS says farewell."""
     try:
         async with asyncio.timeout(_FAREWELL_SECONDS):
-            await connection.disconnect(nowait=True)
+            await connection.disconnect()
     except (RedisError, OSError):  # it is gone already
         return

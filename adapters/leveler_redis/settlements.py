@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final, Literal
 
-from leveler.adapter import Abandon, DeadLetter, Delivery
+from leveler.adapter import Abandon, DeadLetter
 from leveler_redis.command import Argument
 from leveler_redis.entry import fields_of
-from leveler_redis.holdings import Place
+from leveler_redis.holdings import Receipt
 from leveler_redis.keys import Keys
 
 What = Literal["complete", "count", "keep", "bury"]
@@ -23,33 +23,27 @@ class Batch:
 
     Args:
         keys: of the queue.
-        deliveries: some of them.
+        receipts: some of them.
         places: of those that it is about.
     """
 
-    def __init__(self, keys: Keys, deliveries: Sequence[Delivery], places: Sequence[int]) -> None:
-        lanes: dict[int, list[int]] = {}
-        for place in places:
-            lane: int = deliveries[place].receipt.place[0]
-            if lane in lanes:
-                lanes[lane].append(place)
-            else:
-                lanes[lane] = [place]
+    def __init__(self, keys: Keys, receipts: Sequence[Receipt], places: Sequence[int]) -> None:
+        lanes = sorted({receipts[place].lane for place in places})
         self.keys = [keys.lane(lane) for lane in lanes]
         self.arguments: list[Argument] = []
         #: In the order of the arguments.
         self.places: list[int] = []
-        for these in lanes.values():
-            self.arguments.append(len(these))
-            self.arguments += [deliveries[place].receipt.place[1] for place in these]
+        for lane in lanes:
+            these = [place for place in places if receipts[place].lane == lane]
+            self.arguments += (len(these), *[receipts[place].entry for place in these])
             self.places += these
 
 
 def item(
-    place: Place, line: bytes, what: What, *, delay_seconds: float = 0.0, fields: Sequence[Argument] = ()
+    lane: int, entry: bytes, line: bytes, what: What, *, delay_seconds: float = 0.0, fields: Sequence[Argument] = ()
 ) -> list[Argument]:
     """One message, for `settle`."""
-    return [what, *place, line, math.ceil(delay_seconds * 1000), len(fields), *fields]
+    return [what, lane, entry, line, math.ceil(delay_seconds * 1000), len(fields), *fields]
 
 
 def portions(places: Sequence[int], items: Sequence[Sequence[Argument]]) -> Iterator[Sequence[int]]:
@@ -68,16 +62,16 @@ def portions(places: Sequence[int], items: Sequence[Sequence[Argument]]) -> Iter
         yield portion
 
 
-def completion(delivery: Delivery) -> list[Argument]:
-    return item(delivery.receipt.place, delivery.receipt.line, "complete")
+def completion(receipt: Receipt) -> list[Argument]:
+    return item(receipt.lane, receipt.entry, receipt.line, "complete")
 
 
 def give_back(abandon: Abandon) -> list[Argument]:
-    receipt = abandon.delivery.receipt
+    one: Receipt = abandon.delivery.receipt
     what: What = "count" if abandon.counted else "keep"
-    return item(receipt.place, receipt.line, what, delay_seconds=abandon.delay_seconds)
+    return item(one.lane, one.entry, one.line, what, delay_seconds=abandon.delay_seconds)
 
 
 def burial(letter: DeadLetter) -> list[Argument]:
-    receipt, dead = letter.delivery.receipt, letter.delivery.message.dead(letter.death)
-    return item(receipt.place, receipt.line, "bury", fields=fields_of(dead))
+    one: Receipt = letter.delivery.receipt
+    return item(one.lane, one.entry, one.line, "bury", fields=fields_of(letter.delivery.message.dead(letter.death)))

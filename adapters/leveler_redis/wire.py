@@ -17,6 +17,7 @@ from leveler_redis.script import Script
 from leveler_redis.session import Answer, Session, Unanswered, disconnect
 
 _PING: Final = pack(("PING",))
+_WHO: Final = pack(("CLIENT", "ID"))
 
 
 class Wire:
@@ -40,6 +41,11 @@ class Wire:
 
     def __str__(self) -> str:
         return self._server
+
+    @property
+    def number(self) -> int | None:
+        """What the server calls the session that there is, if it may be known."""
+        return self._session.number if self._session is not None and self.is_connected else None
 
     @property
     def is_connected(self) -> bool:
@@ -118,7 +124,8 @@ class Wire:
         """A session in which the server has answered: the client asks nothing where it has no password to give."""
         session = Session(await self._connected(), self._server)
         try:
-            await session.ask([_PING], due)
+            _, number = await session.ask([_PING, _WHO], due)
+            session.number = number if isinstance(number, int) else None
         except Unanswered as error:
             raise BrokerUnavailable(str(error)) from error  # nothing else went out
         except BaseException:

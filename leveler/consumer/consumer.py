@@ -110,7 +110,7 @@ class Consumer:
             isolate=lambda held: self._suspects.isolate(held),
             give_back=self._give_back,
             park=self._parking.park,
-            refusing=lambda: self._runs.refusing and not self._runs.keeping,
+            refusing=lambda: self._runs.sends_back,
         )
         self._intake = Intake(
             self._clock,
@@ -148,8 +148,9 @@ class Consumer:
     async def _work(self) -> None:
         """One worker. There are as many as runs at once."""
         while batch := await self._buffer.take(self._next_stride):
+            many = len(batch) > 1
             await self._carry(batch)
-            if len(batch) > 1:
+            if many:
                 await asyncio.sleep(0)  # the others have a turn
             del batch  # an idle worker remembers nothing
 
@@ -175,17 +176,18 @@ class Consumer:
     # The steps
 
     async def _acquire(self, series: Series) -> bool:
-        """Wait for the limits. False if none of it may start any more; then it is given back."""
-        if not self._runs.refusing and self._limits.try_acquire(len(series.batch)):
-            return True
-        [held] = series.batch  # where one would have to wait, nobody takes more
-        admitted = await self._runs.admit(held, series, partial(self._limits.acquire, 1))
-        if admitted and held.lost:  # the wait was longer than the lease
-            self._limits.take_back(1)
-            return False
-        if not admitted:
-            self._give_back([held])
-        return admitted
+        """Wait for the limits, and leave in the series what may start now. False if that is nothing."""
+        batch = series.batch
+        if self._runs.refusing or not self._limits.try_acquire(len(batch)):
+            [held] = batch  # where one would have to wait, nobody takes more
+            if not await self._runs.admit(held, series, partial(self._limits.acquire, 1)):
+                self._give_back(batch)
+                return False
+        if late := self._leases.late(batch):
+            batch[:] = [held for held in batch if held not in late]
+            self._limits.take_back(len(late))
+            self._give_back(late)
+        return bool(batch)
 
     def _handle(self, held: Held) -> Awaitable[Outcome]:
         """Run the handler."""
@@ -230,14 +232,9 @@ class Consumer:
 
     def _leave(self, rest: Sequence[Held]) -> None:
         """A series has broken off: this is for other workers."""
-        if not rest:
-            return
         self._limits.take_back(len(rest))
-        rest = [held for held in rest if held.state < RUNNING and not held.lost]
-        if self._runs.refusing and not self._runs.keeping:
-            self._give_back(rest)
-        else:
-            self._buffer.put_first(rest)
+        leave = self._give_back if self._runs.sends_back else self._buffer.put_first
+        leave([held for held in rest if held.state < RUNNING and not held.lost])
 
     def _ran_well(self, runs: int, seconds: float) -> None:
         self.report.tally.started += runs
@@ -269,7 +266,7 @@ class Consumer:
 
     def _unpark(self, held: Held) -> bool:
         """Its time has come. False if it cannot start yet."""
-        if held.solo:
+        if starts_alone(held.delivery, self._rules):
             return self._suspects.isolate(held)
         self._buffer.put_first([held])
         return True
@@ -350,6 +347,7 @@ class Consumer:
             How many deliveries had to be left to the end of their lease; 0 when everything was settled.
         """
         self._runs.close()
+        self._limits.refuse()
         self._receiving.stop()
         self._intake.close()
         await self._intake.stop()
@@ -373,9 +371,9 @@ class Consumer:
     async def make_quiet(self) -> None:
         """See `leveler.consumer.quarantine.Member`."""
         self._runs.be_quiet()
+        self._limits.refuse()
         self._intake.pause()
         await self._intake.stop()
-        self._limits.refuse()
         if not self._runs.keeping:
             self._give_back_unstarted()
             self._give_back(self._suspects.withdraw())

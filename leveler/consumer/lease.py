@@ -148,6 +148,17 @@ class Leases:
                 found.stale.append(held)
         return found
 
+    def late(self, batch: Sequence[Held]) -> list[Held]:
+        """Those that must not start any more: their lease is over, or is not renewed and ends before a run may."""
+        now = self._clock.monotonic()
+        needed = now if self._can.extend else now + self._timeout
+        if min([held.delivery.leased_until for held in batch]) > needed:
+            return []
+        for held in batch:
+            if held.delivery.leased_until <= now:  # the process stood still, and no sweep has seen it yet
+                self.lose(held)
+        return [held for held in batch if held.lost or held.delivery.leased_until <= needed]
+
     def lose(self, held: Held) -> None:
         """Its lease is over: stop its run, and never settle it."""
         if not held.lost:

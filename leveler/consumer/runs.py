@@ -66,6 +66,11 @@ class Runs:
         """Whether what must not start now is kept."""
         return self._keeps and not self.closed
 
+    @property
+    def sends_back(self) -> bool:
+        """Whether what must not start now goes back."""
+        return self.refusing and not self.keeping
+
     def be_quiet(self) -> None:
         """Start nothing but what is to start alone, until `be_loud`."""
         self.refusing = True

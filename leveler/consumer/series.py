@@ -39,7 +39,7 @@ class Series:
     """One worker's.
 
     Args:
-        batch: what the worker has taken.
+        batch: what the worker has taken. When the series breaks off, only the current one stays in it.
         clock: time.
         stride: learns whether handlers wait.
         on_break: told what is left to others.
@@ -48,7 +48,7 @@ class Series:
 
     def __init__(
         self,
-        batch: Sequence[Held],
+        batch: list[Held],
         clock: Clock,
         stride: Stride,
         *,
@@ -88,9 +88,7 @@ class Series:
         self._until = self._now + SLICE_SECONDS
         # The loop's next turn comes when a handler waits, unless the series is over by then.
         turn = asyncio.get_running_loop().call_soon(self._on_turn)
-        for held in self.batch:
-            if self._over:
-                break
+        for held in self.batch:  # `break_off` shortens it
             self.current = held
             yield held
         turn.cancel()
@@ -120,7 +118,10 @@ class Series:
         self._told_at = self._now
         if not self._over:
             self._over = True
-            self._on_break(self.batch[self.batch.index(self.current) + 1 :])
+            rest = self.batch[self.batch.index(self.current) + 1 :]
+            self.batch[:] = [self.current]  # which may run for long: nobody keeps the others as long as that
+            if rest:
+                self._on_break(rest)
 
     def _on_turn(self) -> None:
         """The current one waits. From now on others look at it, as it is written down here."""

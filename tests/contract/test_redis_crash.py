@@ -304,7 +304,7 @@ def test_an_entry_that_a_server_without_memory_has_given_to_somebody_else_is_not
                 held = await receiver.receive(4, 1.0)
                 # What the new master does not know: they wait there as other messages, under the same ids.
                 broker.admin("xgroup", "setid", "leveler:{orders}", "leveler", "0")
-                broker.admin("xack", "leveler:{orders}", "leveler", *(one.receipt.place[1].decode() for one in held))
+                broker.admin("xack", "leveler:{orders}", "leveler", *(one.receipt.entry.decode() for one in held))
                 proxy.cut()
                 with pytest.raises(BatchError) as caught:
                     await insist(partial(receiver.complete, held[:1]), but=(BatchError,))
@@ -318,5 +318,26 @@ def test_an_entry_that_a_server_without_memory_has_given_to_somebody_else_is_not
                         await insist(verb, but=(BatchError,))
                 assert (await there.depth(QUEUE))[:4] == (4, 0, 0, 0)
                 await receiver.close()
+
+    run(play())
+
+
+@pytest.mark.parametrize("after_seconds", [0.0, 0.02])
+def test_stopping_ends_a_wait_at_once(broker: Server, after_seconds: float) -> None:
+    """Not when its poll is over: SIGTERM waits for the receive under way."""
+
+    async def play() -> None:
+        async with find(f"{broker.url}?poll_seconds=5", clock=SystemClock(), deadline_seconds=2.0) as adapter:
+            await adapter.drop(QUEUE)
+            await adapter.declare(QUEUE)
+            receiver = adapter.receiver(QUEUE, capacity=10)
+            await receiver.receive(1, 0.0)
+            waiting = asyncio.ensure_future(receiver.receive(1, 5.0))
+            await asyncio.sleep(after_seconds)
+            began = time.monotonic()
+            await receiver.hold(0)
+            assert await waiting == []
+            assert time.monotonic() - began < 0.5
+            await receiver.close()
 
     run(play())

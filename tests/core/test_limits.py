@@ -354,13 +354,13 @@ def two(clock: VirtualClock) -> tuple[Limits, FixedConcurrency, FixedConcurrency
     return Limits([Gate("orders", [own], clock), Gate("bank", [shared], clock)]), own, shared
 
 
-def test_what_was_taken_from_the_first_gate_goes_back_when_the_second_refuses() -> None:
+def test_who_waits_at_one_gate_holds_no_place_at_another() -> None:
     async def story(clock: VirtualClock) -> None:
         limits, own, shared = two(clock)
         assert await limits.acquire(1)
         waiting = asyncio.create_task(limits.acquire(1))
         await quiet()
-        assert (own.running, shared.running) == (2, 1)
+        assert (own.running, shared.running) == (1, 1)
         limits.refuse()
         assert not await waiting
         assert (own.running, shared.running) == (1, 1)
@@ -368,7 +368,30 @@ def test_what_was_taken_from_the_first_gate_goes_back_when_the_second_refuses() 
     run(story)
 
 
-def test_what_was_taken_from_the_first_gate_goes_back_when_its_taker_is_cancelled() -> None:
+def test_tokens_of_a_rate_do_not_gather_while_their_takers_wait_for_a_place() -> None:
+    async def story(clock: VirtualClock) -> None:
+        shared = FixedConcurrency(50)
+        bank = Gate("bank", [shared], clock)
+        assert bank.try_start(50)
+        limits, started = Limits([Gate("orders", [Rate(10.0)], clock), bank]), list[float]()
+
+        async def want() -> None:
+            if await limits.acquire(1):
+                started.append(clock.monotonic())
+
+        tasks = [asyncio.create_task(want()) for _ in range(30)]
+        await clock.advance(10.0)  # a hundred tokens
+        assert started == []
+        bank.finish(50, 0.0, Verdict.SUCCESS)
+        await clock.advance(10.0)
+        assert len(started) == 30
+        assert most_in_a_second(started) <= 12
+        await asyncio.gather(*tasks)
+
+    run(story)
+
+
+def test_who_is_cancelled_while_it_waits_at_the_second_gate_holds_nothing() -> None:
     async def story(clock: VirtualClock) -> None:
         limits, own, shared = two(clock)
         assert await limits.acquire(1)

@@ -14,7 +14,8 @@ from leveler import Context, Reject, Retry, Snooze
 from leveler.testing import TestApp
 from tests.flow.conftest import QUEUE, Stage
 
-#: Where a message, its delivery here and what a handler knows of it are made.
+#: Where a message, its delivery here and what a handler knows of it are made. Not its id: who drops duplicates
+#: remembers that, and the log does.
 BIRTHPLACES = (
     "leveler/producer.py",
     "leveler_memory/leases.py",

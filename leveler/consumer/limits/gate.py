@@ -179,29 +179,37 @@ class Limits:
 
     def try_acquire(self, runs: int) -> bool:
         """Start `runs` if nobody waits and every limit allows it."""
-        for passed, gate in enumerate(self.gates):
-            if not gate.try_start(runs):
-                for before in self.gates[:passed]:
-                    before.take_back(runs)
-                return False
-        return True
+        return self._blocking(runs, None) is None
 
     async def acquire(self, runs: int) -> bool:
-        """Wait until `runs` may start. False if `refuse` came first: nothing is held then."""
+        """Wait until `runs` may start. False if `refuse` came first: nothing is held then.
+
+        One that waits holds no place anywhere: a token of a rate that was taken early would be spent late, together
+        with others. So it waits where it is blocked, and takes all places at once when it is not blocked any more.
+        """
         refusals = self._refusals
-        passed = 0
-        try:
-            for gate in self.gates:
-                if not (gate.try_start(runs) or await gate.start(runs, self)):
-                    return False
-                passed += 1
-                if refusals != self._refusals:  # it came when this gate had let us in and we did not know it yet
-                    return False
-            return True
-        finally:
-            if passed < len(self.gates) or refusals != self._refusals:
-                for gate in self.gates[:passed]:
-                    gate.take_back(runs)
+        blocking = self._blocking(runs, None)
+        while blocking is not None:
+            if not await blocking.start(runs, self):
+                return False
+            if refusals != self._refusals:  # it came when the gate had let us in and we did not know it yet
+                blocking.take_back(runs)
+                return False
+            blocking = self._blocking(runs, blocking)
+        return True
+
+    def _blocking(self, runs: int, passed: Gate | None) -> Gate | None:
+        """Start `runs` at all gates, of which one may have been `passed`; or at none, and tell which one blocks."""
+        started = [] if passed is None else [passed]
+        for gate in self.gates:
+            if gate is passed:
+                continue
+            if not gate.try_start(runs):
+                for before in started:
+                    before.take_back(runs)
+                return gate
+            started.append(gate)
+        return None
 
     def release(self, runs: int, latency_seconds: float, verdict: Verdict) -> None:
         """`runs` have ended, after `latency_seconds` each."""
