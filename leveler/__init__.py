@@ -13,7 +13,8 @@ The tour, in the order in which a message travels:
       intake.py                 how many to ask for now, and the loop that asks
       arrival.py                what becomes of a delivery before it is started
       buffer.py, held.py        what was received and not started yet; a delivery in this process
-      consumer.py               the spine: decode -> acquire -> handle -> decide -> settle -> release
+      consumer.py               the spine: acquire -> decode -> handle -> decide -> settle -> release
+      series.py                 one delivery after another, as long as no handler waits
       limits/                   what the downstream bears
       handler.py, threads.py    run one handler, ``def`` ones in threads; what it does becomes an outcome
       lease.py                  keep deliveries ours while their handlers run

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
+import msgspec
+
 from leveler.clock import Clock
 from leveler.message import Death, Message
 
@@ -105,19 +107,16 @@ class Depth(NamedTuple):
     oldest_age_seconds: float | None
 
 
-class Delivery:
+class Delivery(msgspec.Struct, eq=False):
     """One leased receipt of a message."""
 
-    __slots__ = ("attempt", "leased_until", "message", "receipt")
-
-    def __init__(self, message: Message, attempt: int, leased_until: float, receipt: Any) -> None:
-        self.message = message
-        #: 1 on the first delivery. What the envelope carries plus the broker's count since the last copy.
-        self.attempt = attempt
-        #: When the lease ends, on the adapter's monotonic clock.
-        self.leased_until = leased_until
-        #: The adapter's own handle on it; nobody else looks inside.
-        self.receipt = receipt
+    message: Message
+    #: 1 on the first delivery. What the envelope carries plus the broker's count since the last copy.
+    attempt: int
+    #: When the lease ends, on the adapter's monotonic clock.
+    leased_until: float
+    #: The adapter's own handle on it; nobody else looks inside.
+    receipt: Any
 
     def __repr__(self) -> str:
         return f"<Delivery {self.message.id} attempt {self.attempt}>"

@@ -206,7 +206,7 @@ class Leveler:
         """
         producer = (await self._started().queue(queue)).producer
         options = SendOptions(**words)
-        messages = [producer.message(value, options) for value in values]
+        messages = producer.messages(list(values), options)
         await producer.send(messages)
         return messages
 

@@ -21,6 +21,7 @@ from typing import (
     Any,
     Final,
     Literal,
+    NamedTuple,
     NewType,
     TypeAlias,
     Union,
@@ -51,7 +52,7 @@ _SUPPORTED: Final = (
 _MAX_QUOTE_BYTES: Final = 200
 
 
-class Encoded(msgspec.Struct, frozen=True):
+class Encoded(msgspec.Struct, frozen=True, gc=False):
     """A value as a message carries it."""
 
     body: bytes
@@ -60,22 +61,48 @@ class Encoded(msgspec.Struct, frozen=True):
     type: str
 
 
-def encode(value: object) -> Encoded:
-    """`value` as bytes. A `Message` gives its own body, content type and type, to be sent on.
+class Encoder:
+    """Encodes values. What a class needs is found out when the first of it comes."""
 
-    Raises:
-        EncodeError: it cannot be encoded; names its class and what is supported.
-    """
-    kind = type(value)
-    if isinstance(value, Message):
-        return Encoded(value.body, value.content_type, value.type)
-    content_type = TEXT_TYPE if kind is str else OCTET_TYPE if kind in _OCTETS else JSON_TYPE
-    try:
-        return Encoded(_to_bytes(kind, value), content_type, type_name(kind))
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise EncodeError(f"cannot encode a value of {_called(kind)}: {_reason(error)}; {_SUPPORTED}") from error
+    def __init__(self) -> None:
+        self._kinds: dict[type, _Kind] = {}
+
+    def __call__(self, value: object) -> Encoded:
+        """`value` as bytes. A `Message` gives its own body, content type and type, to be sent on.
+
+        Raises:
+            EncodeError: it cannot be encoded; names its class and what is supported.
+        """
+        if isinstance(value, Message):
+            return Encoded(value.body, value.content_type, value.type)
+        kind = type(value)
+        to_bytes, content_type, name = self._kinds.get(kind) or self._learn(kind)
+        try:
+            return Encoded(to_bytes(value), content_type, name)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise EncodeError(f"cannot encode a value of {_called(kind)}: {_reason(error)}; {_SUPPORTED}") from error
+
+    def _learn(self, kind: type) -> _Kind:
+        if kind is str:
+            known = _Kind(str.encode, TEXT_TYPE, type_name(kind))
+        elif kind in _OCTETS:
+            known = _Kind(bytes, OCTET_TYPE, type_name(kind))
+        elif "__pydantic_serializer__" in kind.__dict__:
+            known = _Kind(lambda value: bytes(_model_to_json(value)), JSON_TYPE, type_name(kind))
+        else:
+            known = _Kind(msgspec.json.Encoder(enc_hook=_model_to_json).encode, JSON_TYPE, type_name(kind))
+        self._kinds[kind] = known
+        return known
+
+
+class _Kind(NamedTuple):
+    """How values of one class become messages."""
+
+    to_bytes: Callable[[Any], bytes]
+    content_type: str
+    type: str
 
 
 def type_name(kind: type) -> str:
@@ -199,16 +226,6 @@ def _walk(root: Any, parts: Callable[[Any], Iterable[Any]]) -> Iterator[Any]:
             seen[id(part)] = part
             yield part
             todo.extend(parts(part))
-
-
-def _to_bytes(kind: type, value: Any) -> bytes:
-    if kind is str:
-        return value.encode()  # type: ignore[no-any-return]
-    if kind in _OCTETS:
-        return bytes(value)
-    if "__pydantic_serializer__" in kind.__dict__:
-        return bytes(_model_to_json(value))
-    return msgspec.json.encode(value, enc_hook=_model_to_json)
 
 
 def _model_to_json(value: Any) -> msgspec.Raw:

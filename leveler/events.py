@@ -124,25 +124,23 @@ Observer = Callable[[Event], object]
 
 
 class Observers:
-    """Those who want to know. False when there are none, so that nobody makes an event for nothing."""
+    """Those who want to know."""
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
-        self._observers = tuple(observers)
-
-    def __bool__(self) -> bool:
-        return bool(self._observers)
+        #: All of them. Where there are none, nobody should make an event for nothing.
+        self.present = tuple(observers)
 
     def add(self, observer: Observer) -> None:
-        self._observers = (*self._observers, observer)
+        self.present = (*self.present, observer)
 
     def remove(self, observer: Observer) -> None:
         """Also while it is being told: the others still are."""
-        observers = list(self._observers)
+        observers = list(self.present)
         observers.remove(observer)
-        self._observers = tuple(observers)
+        self.present = tuple(observers)
 
     def tell(self, event: Event) -> None:
-        for observer in self._observers:
+        for observer in self.present:
             try:
                 observer(event)
             except Exception:

@@ -8,6 +8,7 @@ that drops duplicates does not drop it: see `Message.dedup_key`.
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -69,7 +70,7 @@ class Death(msgspec.Struct, frozen=True, kw_only=True):
     last_failed_at: datetime | None = None
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing in it refers back
     """One message: what it is (CloudEvents), what it carries, and how often it was tried."""
 
     #: Unique and kept for life; what duplicates are recognised by.
@@ -246,6 +247,12 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
         attributes = {name: text for name, text in texts.items() if text is not None}
         headers = _read(attributes.get("levelerheaders", ""), dict[str, str]) or {}
         return cls.from_attributes(attributes, body, headers, received_at=received_at, native_id=native_id)
+
+
+def new_ids(count: int) -> list[str]:
+    """Random ids, 128 bits each."""
+    digits = os.urandom(16 * count).hex()
+    return [digits[start : start + 32] for start in range(0, 32 * count, 32)]
 
 
 def check_queue_name(name: str) -> str:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import repeat
 from typing import Any, Final, TypedDict
 
 from leveler.adapter import Capabilities, Sender
 from leveler.clock import Clock
-from leveler.codec import encode
+from leveler.codec import Encoder
 from leveler.errors import (
     BatchError,
     BrokerError,
@@ -22,12 +22,15 @@ from leveler.errors import (
     SendUnknown,
 )
 from leveler.events import MessageSent, Observers
-from leveler.message import DEFAULT_PRIORITY, MAX_PRIORITY, Message, check_headers, check_token
+from leveler.message import DEFAULT_PRIORITY, MAX_PRIORITY, Message, check_headers, check_token, new_ids
 from leveler.outcome import seconds
 from leveler.patience import Unanswered, answer
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _MAX_TEXT: Final = 256
+#: All but the body takes less, headers included and everything escaped. Only a body that could reach the limit
+#: together with so much is measured: to measure is to write the message out.
+_ENVELOPE_BYTES: Final = 128 * 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +99,9 @@ class Producer:
         self._observers = observers
         self._source = source
         self._timeout_seconds = timeout_seconds
+        self._encode = Encoder()
+        # A body that is not text takes a third more in a JSON document.
+        self._surely_small_bytes = (can.max_message_bytes - _ENVELOPE_BYTES) * 3 // 4
 
     def message(self, value: Any, options: SendOptions) -> Message:
         """The message that `send` would send for `value`, checked.
@@ -105,28 +111,43 @@ class Producer:
             InvalidMessage: an attribute or a header breaks the rules.
             MessageTooLarge: the broker would not take it; names both sizes.
         """
+        return self.messages((value,), options)[0]
+
+    def messages(self, values: Sequence[Any], options: SendOptions) -> list[Message]:
+        """The same for many: what they have in common is checked once."""
         now = self._clock.now()
-        encoded = encode(value)
         not_before = None if options.delay is None else _after(now, "delay", options.delay)
+        expires_at = None if options.expires_in is None else _after(now, "expires_in", options.expires_in)
         if not 0 <= options.priority <= MAX_PRIORITY:
             raise InvalidMessage(f"priority is {options.priority}: expected 0 to {MAX_PRIORITY}, higher first")
-        message = Message(
-            id=uuid.uuid4().hex if options.id is None else check_token("message id", options.id),
-            body=encoded.body,
-            type=encoded.type if options.type is None else _printable("type", options.type),
-            source=self._source,
-            time=now,
-            content_type=encoded.content_type,
-            key=None if options.key is None else check_token("key", options.key),
-            headers=check_headers(options.headers) if options.headers else _NO_HEADERS,
-            priority=options.priority,
-            not_before=not_before,
-            ready_at=not_before,
-            expires_at=None if options.expires_in is None else _after(now, "expires_in", options.expires_in),
-            traceparent=None if options.traceparent is None else check_token("traceparent", options.traceparent),
-        )
-        self._check_size(message)
-        return message
+        type_name = None if options.type is None else _printable("type", options.type)
+        key = None if options.key is None else check_token("key", options.key)
+        headers = check_headers(options.headers) if options.headers else _NO_HEADERS
+        traceparent = None if options.traceparent is None else check_token("traceparent", options.traceparent)
+        ids = new_ids(len(values)) if options.id is None else repeat(check_token("message id", options.id))
+        encode, source, priority = self._encode, self._source, options.priority
+        messages: list[Message] = []
+        for value, id_ in zip(values, ids, strict=False):
+            encoded = encode(value)
+            message = Message(
+                id=id_,
+                body=encoded.body,
+                type=encoded.type if type_name is None else type_name,
+                source=source,
+                time=now,
+                content_type=encoded.content_type,
+                key=key,
+                headers=headers,
+                priority=priority,
+                not_before=not_before,
+                ready_at=not_before,
+                expires_at=expires_at,
+                traceparent=traceparent,
+            )
+            if len(encoded.body) > self._surely_small_bytes:
+                self._check_size(message)
+            messages.append(message)
+        return messages
 
     async def send(self, messages: Sequence[Message]) -> None:
         """Return when the broker has accepted all of `messages`.
@@ -144,7 +165,7 @@ class Producer:
             batch = messages[start : start + self._can.max_batch]
             for index, error in (await self._accepted(batch, give_up_at)).items():
                 failed[start + index] = error
-        if self._observers:
+        if self._observers.present:
             for index, message in enumerate(messages):
                 if index not in failed:
                     self._observers.tell(MessageSent(self._queue, message))

@@ -2,40 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+import msgspec
 
 from leveler.message import Message
 
 
-class Owner(Protocol):
-    """Whoever holds deliveries."""
-
-    #: How many, neither settled nor run out.
-    held: int
-
-
-class Entry:
+class Entry(msgspec.Struct, eq=False, gc=False):  # nothing in it refers back to it
     """A message that waits, then is leased, then is done with.
 
     It is the receipt of its one delivery. What comes back gets an entry of its own, so that an old receipt can
     never settle a new lease.
     """
 
-    __slots__ = ("attempt", "message", "owner", "position", "since", "taken_at", "until")
-
-    def __init__(self, message: Message, attempt: int, position: int, since: float) -> None:
-        self.message = message
-        #: The number of its delivery.
-        self.attempt = attempt
-        #: Its place among all messages of the queue, in the order in which they were sent.
-        self.position = position
-        #: When it was, or will be, ready; in the future, it is delayed.
-        self.since = since
-        #: Who holds it; None while it waits and when its lease was settled or ran out.
-        self.owner: Owner | None = None
-        # Set when it is leased: `taken_at` and `until`, when its lease began and ends.
-        self.taken_at: float
-        self.until: float
+    message: Message
+    #: The number of its delivery.
+    attempt: int
+    #: Its place among all messages of the queue, in the order in which they were sent.
+    position: int
+    #: When it was, or will be, ready; in the future, it is delayed.
+    since: float
 
     def __lt__(self, other: Entry) -> bool:
         """The order of delivery where nothing else decides: by readiness, then as they were sent."""

@@ -16,9 +16,9 @@ from leveler.adapter import INFINITE, Delivery
 from leveler.clock import Clock
 from leveler.errors import LevelerError
 from leveler.message import Message
-from leveler_memory.entry import Entry, Owner
+from leveler_memory.entry import Entry
 from leveler_memory.lanes import Lanes
-from leveler_memory.leases import Leases
+from leveler_memory.leases import Leases, Owner
 from leveler_memory.recent import Recent
 from leveler_memory.waiters import Waiters
 from leveler_memory.waiting import Levels, Waiting
@@ -74,8 +74,8 @@ class MemoryQueue:
         if self._waiting.delayed:
             self._waiting.ripen(now)
         if self.leases.first_end <= now:
-            for entry in self.leases.end_overdue(now):
-                self._return(entry, now, since=entry.since, counted=True, ended_at=entry.until)
+            for entry, lease in self.leases.end_overdue(now):
+                self._return(entry, now, since=entry.since, counted=True, ended_at=lease.until)
         return now
 
     def next_due(self) -> float:
@@ -139,7 +139,7 @@ class MemoryQueue:
 
     def surrender(self, owner: Owner, now: float) -> None:
         """The leases of `owner` end now, as if they had run out."""
-        for entry in [entry for entry in self.leases if entry.owner is owner]:
+        for entry in self.leases.owned(owner):
             self.give_back(entry, now, delay_seconds=0.0, counted=True)
 
     def miss(self, count: int, now: float) -> None:

@@ -10,7 +10,7 @@ from leveler.clock import Clock
 from leveler.errors import BatchError, LevelerError, ReceiverLost, Unsupported
 from leveler.message import Message
 from leveler_memory.entry import Entry
-from leveler_memory.leases import lease_lost
+from leveler_memory.leases import Owner, lease_lost
 from leveler_memory.personality import Personality
 from leveler_memory.queue import MemoryQueue
 
@@ -26,8 +26,7 @@ class MemoryReceiver(Receiver):
     def __init__(
         self, find: Callable[[], MemoryQueue], personality: Personality, clock: Clock, *, capacity: int
     ) -> None:
-        #: How many deliveries are out, neither settled nor run out.
-        self.held = 0
+        self.owner = Owner()
         self._find = find
         self._personality = personality
         self._clock = clock
@@ -49,8 +48,8 @@ class MemoryReceiver(Receiver):
         queue, now = self._begin()
         deadline = now + wait_seconds
         while self._limit > 0:
-            count = min(credit, self._limit - self.held, self._personality.capabilities.max_batch)
-            if count > 0 and (deliveries := queue.take(count, self, now)):
+            count = min(credit, self._limit - self.owner.held, self._personality.capabilities.max_batch)
+            if count > 0 and (deliveries := queue.take(count, self.owner, now)):
                 return deliveries
             if now >= deadline:
                 break
@@ -60,8 +59,8 @@ class MemoryReceiver(Receiver):
 
     async def complete(self, deliveries: Sequence[Delivery]) -> None:
         queue, now = self._begin(len(deliveries))
-        was_full = self.held >= self._limit
-        failed = queue.complete(deliveries, self, now)
+        was_full = self.owner.held >= self._limit
+        failed = queue.complete(deliveries, self.owner, now)
         if was_full:
             queue.waiters.wake()
         if failed:
@@ -72,7 +71,7 @@ class MemoryReceiver(Receiver):
         failed: dict[int, LevelerError] = {}
         for index, item in enumerate(items):
             entry: Entry = item.delivery.receipt
-            if entry.owner is not self:
+            if queue.leases.of(entry, self.owner) is None:
                 failed[index] = lease_lost(item.delivery)
             elif refusal := self._personality.refusal(item):
                 failed[index] = refusal
@@ -90,7 +89,7 @@ class MemoryReceiver(Receiver):
         failed: dict[int, LevelerError] = {}
         for index, item in enumerate(items):
             entry: Entry = item.delivery.receipt
-            if entry.owner is not self:
+            if queue.leases.of(entry, self.owner) is None:
                 failed[index] = lease_lost(item.delivery)
                 continue
             queue.dead.send([self._carried(entry.message.dead(item.death))], now)
@@ -106,9 +105,10 @@ class MemoryReceiver(Receiver):
         until = queue.leases.next_end(now)
         for index, delivery in enumerate(deliveries):
             entry: Entry = delivery.receipt
-            if entry.owner is not self:
+            lease = queue.leases.of(entry, self.owner)
+            if lease is None:
                 failed[index] = lease_lost(delivery)
-            elif until - entry.taken_at > (longest := self._personality.capabilities.max_lease_seconds):
+            elif until - lease.since > (longest := self._personality.capabilities.max_lease_seconds):
                 failed[index] = Unsupported(f"{delivery}: kept for {longest:g} s in all, it cannot be extended again")
             else:
                 queue.leases.extend(entry, until)
@@ -126,7 +126,7 @@ class MemoryReceiver(Receiver):
         now = queue.catch_up()
         self._miss(queue, now)
         if self._personality.capabilities.lease != "timed":
-            queue.surrender(self, now)
+            queue.surrender(self.owner, now)
         queue.waiters.wake()
 
     def _begin(self, count: int = 0) -> tuple[MemoryQueue, float]:

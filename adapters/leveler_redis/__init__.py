@@ -5,8 +5,10 @@
     Script         one of the files in `lua`: what happens on the server, at once or not at all
     Keys           where a queue lives there
 
-A lease is the time for which a pending entry has been idle, by the server's clock; its owner is the consumer name that
-each receiver has for itself. What is durable is the server's affair: `declare` says what it finds.
+A lease is the time for which a pending entry has been idle, by the server's clock. An entry is given to one consumer
+and to no other; what comes back is a new entry. So whoever has the id of an entry that is still there holds its lease;
+after a reconnection its name must stand there as well. What is durable is the server's affair: `declare` says what it
+finds.
 """
 
 from leveler_redis.adapter import RedisAdapter as RedisAdapter

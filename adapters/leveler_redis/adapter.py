@@ -118,6 +118,7 @@ class RedisAdapter(Adapter):
             self.clock,
             holdings=holdings,
             poll_seconds=self._settings.poll_seconds,
+            max_message_bytes=self._settings.max_message_bytes,
             restore=partial(queues.restore, queue, dead=dead),
         )
         return RedisReceiver(
@@ -143,8 +144,8 @@ class RedisAdapter(Adapter):
         ready, waiting = await self._look(queue, self._scripts.peek, (limit,), dead=dead)
         later = [read(raw) for raw in waiting]
         if queue.ordered:
-            later.sort(key=lambda entry: entry.line.rpartition(b"\0")[2])
-        return [entry.message for entry in (*map(read, ready), *later)]
+            later.sort(key=lambda entry: entry[2].rpartition(b"\0")[2])
+        return [message for message, _, _ in (*map(read, ready), *later)]
 
     async def purge(self, queue: QueueSpec, *, dead: bool = False) -> int:
         total = 0

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from operator import attrgetter
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 from msgspec.structs import force_setattr
@@ -64,14 +64,8 @@ RawEntry = tuple[bytes, Sequence[bytes]]
 _USUAL: Final = [b"specversion", b"id", b"source", b"type", b"time", b"datacontenttype", _BODY]
 
 
-class Entry(NamedTuple):
-    """What a stream's entry holds."""
-
-    message: Message
-    #: Counted deliveries before this one.
-    deliveries: int
-    #: Where it stands in the line of its key, as the scripts know it; empty where there is none.
-    line: bytes
+#: A message, its counted deliveries before this one, and its place in the line of its key, as the scripts know it.
+Entry = tuple[Message, int, bytes]
 
 
 def fields_of(message: Message) -> list[Argument]:
@@ -104,7 +98,7 @@ def read(raw: RawEntry) -> Entry:
     """One entry, whoever wrote it."""
     identity, flat = raw
     message = _usual(flat)
-    return _read(identity, flat) if message is None else Entry(message, 0, b"")
+    return _read(identity, flat) if message is None else (message, 0, b"")
 
 
 def _usual(flat: Sequence[bytes]) -> Message | None:
@@ -144,7 +138,7 @@ def _read(identity: bytes, flat: Sequence[bytes]) -> Entry:
     message = _ours(origin, fields) if b"specversion" in fields else _foreign(origin, fields)
     if message.failed_at is None and b"leveler:failed" in fields:
         force_setattr(message, "failed_at", _moment(fields[b"leveler:failed"]))
-    return Entry(message, deliveries, line)
+    return message, deliveries, line
 
 
 def _ours(identity: bytes, fields: dict[bytes, bytes]) -> Message:

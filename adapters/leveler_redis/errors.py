@@ -96,8 +96,8 @@ def translate(error: Exception, server: str) -> LevelerError:
     return BrokerError(f"{server}: {type(error).__name__}: {error}")
 
 
-def silent(server: str, seconds: float) -> BrokerUnavailable:
-    return BrokerUnavailable(f"{server}: no answer within {seconds:g} s: it is stuck, overloaded or cut off")
+def silent(server: str) -> BrokerUnavailable:
+    return BrokerUnavailable(f"{server}: no answer within the deadline: it is stuck, overloaded or cut off")
 
 
 def _said(error: BaseException) -> str:

@@ -50,7 +50,6 @@ class Location:
             "socket_timeout": None,  # every ask has a deadline of its own
             "socket_connect_timeout": None,
             "retry": Retry(NoBackoff(), 0),
-            "client_name": "leveler",
             "socket_read_size": 256 * 1024,  # answers are large
         }
         if not self.tls:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from contextlib import suppress
+from typing import Final, NamedTuple
 
 from redis.exceptions import NoScriptError
 
 from leveler.adapter import QueueSpec
 from leveler.clock import Clock
-from leveler.errors import QueueNotFound
+from leveler.errors import LevelerError, QueueNotFound
 from leveler_redis.command import Argument, pack
 from leveler_redis.entry import RawEntry
 from leveler_redis.errors import is_lost_group
@@ -25,12 +26,13 @@ GROUP: Final = b"leveler"
 
 #: Payload that one read is meant to take at most, by the sizes seen before.
 _MOST_BYTES: Final = 32 * 1024 * 1024
-_FIRST_GUESS_BYTES: Final = 32 * 1024
 
 #: A wait is no longer than this part of a lease, which begins somewhere in it.
 _PART_OF_LEASE: Final = 1 / 8
 _SHORTEST_WAIT_SECONDS: Final = 0.001
 _MOST_LOST: Final = 1000
+#: Between two attempts to end a wait that has not begun yet.
+_WAKE_SECONDS: Final = 0.005
 
 _READ: Final = (b"XREADGROUP", b"GROUP", GROUP)
 
@@ -57,6 +59,7 @@ class Reading:
         clock: for leases.
         holdings: what the consumer knows to hold.
         poll_seconds: the longest wait.
+        max_message_bytes: what the first ones are expected to have.
         restore: told that the queue is gone; whether it is there again.
     """
 
@@ -71,6 +74,7 @@ class Reading:
         *,
         holdings: Holdings,
         poll_seconds: float,
+        max_message_bytes: int,
         restore: Callable[[], Awaitable[bool]],
     ) -> None:
         self._queue = queue
@@ -84,9 +88,12 @@ class Reading:
         self._restore = restore
         self._lane_of = {key: number for number, key in enumerate(keys.lanes, 1)}
         self._tending = UNKNOWN
-        self._typical_bytes = _FIRST_GUESS_BYTES
+        self._typical_bytes = max_message_bytes
+        self._due = 0.0
         #: Whether an answer has been lost, and entries with it that are leased to us.
         self._has_lost = False
+        #: Whether the server is to answer when something comes.
+        self.is_waiting = False
 
     @property
     def lease_seconds(self) -> float:
@@ -100,6 +107,7 @@ class Reading:
             BrokerUnavailable: what was read is lost; it is given back before the next read.
             QueueNotFound: the queue is gone.
         """
+        self._due = self._wire.due(min(wait_seconds, self._poll))
         try:
             if self._has_lost:
                 await self._give_back_lost()
@@ -109,7 +117,7 @@ class Reading:
             if not found.entries and not (known and self._tending.is_empty):
                 found = await self._look(count)  # in another lane than was thought
             wait = self._wait(wait_seconds)
-            if found.entries or wait < _SHORTEST_WAIT_SECONDS:
+            if found.entries or wait < _SHORTEST_WAIT_SECONDS or self._holdings.stopped:
                 return found
             return await self._block(count, wait)
         except Unanswered:
@@ -120,9 +128,9 @@ class Reading:
         at = self._clock.monotonic()
         known = self._tending is not UNKNOWN
         reads = [self._command(lane, share) for lane, share in self._tending.shares(count)] if known else []
-        tended, *answers = await self._wire.ask([self._scripts.tend.call(self._keys.all), *reads])
+        tended, *answers = await self._wire.ask([self._scripts.tend.call(self._keys.all), *reads], self._due)
         if isinstance(tended, NoScriptError):
-            [tended] = await self._wire.ask([self._scripts.tend.introduce(self._keys.all)])
+            [tended] = await self._wire.ask([self._scripts.tend.introduce(self._keys.all)], self._due)
         if tended is None or is_lost_group(tended):
             await self._restored()
         else:
@@ -137,8 +145,21 @@ class Reading:
         milliseconds = max(1, int(wait * 1000))
         command: list[Argument] = [*_READ, self._me, b"COUNT", most, b"BLOCK", milliseconds, b"STREAMS", *lanes]
         command += [b">"] * len(lanes)
-        answers = await self._wire.ask([pack(command)], wait_seconds=wait)
+        self.is_waiting = True
+        try:
+            answers = await self._wire.ask([pack(command)], self._due)
+        finally:
+            self.is_waiting = False
         return Found(at, await self._entries(answers))
+
+    async def wake(self, other: Wire) -> None:
+        """End the wait, by another wire. Where the credentials may not do that, it ends by itself soon."""
+        with suppress(LevelerError):
+            while self.is_waiting and (number := self._wire.number) is not None:
+                [woken] = await other.ask([pack((b"CLIENT", b"UNBLOCK", number))])
+                if woken != 0:
+                    return
+                await self._clock.sleep(_WAKE_SECONDS)  # the server had not got to the command that waits
 
     def _command(self, lane: int, count: int) -> bytes:
         return pack((*_READ, self._me, b"COUNT", count, b"STREAMS", self._keys.lane(lane), b">"))
@@ -157,7 +178,7 @@ class Reading:
                 continue
             for key, found in self._wire.check(answer) or ():
                 lane = self._lane_of[key]
-                entries += ((lane, entry) for entry in found)
+                entries += [(lane, entry) for entry in found]
         if entries:
             self._typical_bytes = max(1024, max([len(fields[-1]) for _, (_, fields) in entries]))
         return entries
@@ -173,11 +194,12 @@ class Reading:
             pack((b"XPENDING", self._keys.lane(lane), GROUP, b"-", b"+", _MOST_LOST, self._me))
             for lane in self._tending.lanes
         ]
-        returns: list[Any] = [self._me]
-        for lane, answer in zip(self._tending.lanes, await self._wire.ask(asked), strict=True):
+        returns: list[Argument] = [""]
+        held = self._holdings.entries()
+        for lane, answer in zip(self._tending.lanes, await self._wire.ask(asked, self._due), strict=True):
             for entry, *_ in () if is_lost_group(answer) else self._wire.check(answer):
-                if (lane, entry) not in self._holdings:
-                    returns += item((lane, entry), b"", "keep")
+                if (lane, entry) not in held:
+                    returns += item(lane, entry, b"", "keep")
         if len(returns) > 1:
-            await self._wire.run(self._scripts.settle, (*self._keys.all, self._keys.base), returns)
+            await self._wire.run(self._scripts.settle, (*self._keys.all, self._keys.base), returns, self._due)
         self._has_lost = False

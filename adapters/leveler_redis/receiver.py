@@ -8,14 +8,22 @@ from typing import Final
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.clock import Clock
-from leveler.errors import BatchError, LeaseLost, LevelerError, QueueNotFound, ReceiverLost, Unsupported
+from leveler.errors import (
+    BatchError,
+    BrokerUnavailable,
+    LeaseLost,
+    LevelerError,
+    QueueNotFound,
+    ReceiverLost,
+    Unsupported,
+)
 from leveler_redis.command import Argument
 from leveler_redis.entry import RawEntry, read
-from leveler_redis.holdings import Holdings, Receipt
+from leveler_redis.holdings import Holdings, Receipt, receipts_of
 from leveler_redis.keys import Keys
 from leveler_redis.reading import Found, Reading
 from leveler_redis.script import Script, Scripts
-from leveler_redis.settlements import Batch, burial, completion, give_back, item
+from leveler_redis.settlements import Batch, burial, completion, give_back, item, portions
 from leveler_redis.wire import Wire
 
 #: What a receive under way gets to end by itself when its receiver is closed.
@@ -67,17 +75,22 @@ class RedisReceiver(Receiver):
         self._receiving = asyncio.Lock()
         #: Rung when a wait for room may be over.
         self._bell = asyncio.Event()
-        self._read = 0
         self._closed = False
 
     async def hold(self, limit: int) -> None:
         self._holdings.limit(limit)
         self._bell.set()
+        if limit < 1:
+            await self._reading.wake(self._wire)
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check()
         async with self._receiving:
-            return await self._receive(credit, self._clock.monotonic() + wait_seconds)
+            try:
+                return await self._receive(credit, self._clock.monotonic() + wait_seconds)
+            except BrokerUnavailable:
+                self._check()  # closed meanwhile
+                raise
 
     async def _receive(self, credit: int, until: float) -> Sequence[Delivery]:
         while not self._holdings.stopped:
@@ -94,12 +107,13 @@ class RedisReceiver(Receiver):
         return []
 
     async def complete(self, deliveries: Sequence[Delivery]) -> None:
-        if any(delivery.receipt.line for delivery in deliveries):
-            await self._settle(deliveries, [completion(delivery) for delivery in deliveries])
+        receipts = receipts_of(deliveries)
+        if {receipt.line for receipt in receipts} - {b""}:
+            await self._settle(deliveries, [completion(receipt) for receipt in receipts])
             return
         self._check()
-        lost, _ = await self._as_batch(self._scripts.complete, deliveries)
-        self._forget(deliveries)
+        lost, _ = await self._as_batch(self._scripts.complete, receipts, [self._doubt(receipts)])
+        self._forget(receipts)
         _refuse(deliveries, lost)
 
     async def abandon(self, items: Sequence[Abandon]) -> None:
@@ -112,7 +126,8 @@ class RedisReceiver(Receiver):
 
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
         self._check()
-        lost, at = await self._as_batch(self._scripts.extend, deliveries)
+        receipts = receipts_of(deliveries)
+        lost, at = await self._as_batch(self._scripts.extend, receipts, [self._me, self._doubt(receipts)])
         for place in set(range(len(deliveries))).difference(lost):
             delivery = deliveries[place]
             delivery.leased_until = delivery.receipt.leased_until = at + self._reading.lease_seconds
@@ -139,22 +154,21 @@ class RedisReceiver(Receiver):
         room = self._holdings.room(len(found.entries), self._clock.monotonic()) if found.entries else 0
         if room < len(found.entries):
             await self._send_back(found.entries[room:])
-        leased_until = found.at + self._reading.lease_seconds
-        deliveries = [self._delivery(lane, raw, leased_until) for lane, raw in found.entries[:room]]
-        self._holdings.add(deliveries)
+        leased_until, epoch = found.at + self._reading.lease_seconds, self._epoch
+        deliveries: list[Delivery] = []
+        for lane, raw in found.entries[:room]:
+            message, counted, line = read(raw)
+            receipt = Receipt(lane, raw[0], line, leased_until, epoch)
+            attempt = 1 if self._dead else message.attempts + counted + 1
+            deliveries.append(Delivery(message, attempt, leased_until, receipt))
+        self._holdings.add(receipts_of(deliveries))
         return deliveries
-
-    def _delivery(self, lane: int, raw: RawEntry, leased_until: float) -> Delivery:
-        message, deliveries, line = read(raw)
-        self._read += 1
-        receipt = Receipt((lane, raw[0]), line, self._read, leased_until)
-        return Delivery(message, 1 if self._dead else message.attempts + deliveries + 1, leased_until, receipt)
 
     async def _send_back(self, entries: Sequence[tuple[int, RawEntry]]) -> None:
         """Nobody has seen these: they go back uncounted. If that fails, their lease ends."""
-        arguments: list[Argument] = [self._me]
+        arguments: list[Argument] = [""]
         for lane, raw in entries:
-            arguments += item((lane, raw[0]), read(raw).line, "keep")
+            arguments += item(lane, raw[0], b"", "keep")
         await self._wire.run(self._scripts.settle, self._settle_keys, arguments)
 
     async def _wait(self, until: float) -> None:
@@ -167,34 +181,55 @@ class RedisReceiver(Receiver):
 
     async def _settle(self, deliveries: Sequence[Delivery], items: Sequence[list[Argument]]) -> None:
         self._check()
-        current, lost = self._holdings.sift(deliveries)
-        if current:
-            arguments = [argument for place in current for argument in items[place]]
-            answer = await self._run(self._scripts.settle, self._settle_keys, [self._me, *arguments], len(current))
-            lost += [current[place] for place in answer]
-        self._forget(deliveries)
+        receipts = receipts_of(deliveries)
+        current, lost = self._holdings.sift(receipts, self._clock.monotonic())
+        doubt, due = self._doubt(receipts), self._wire.due()
+        for places in portions(current, items):
+            arguments = [argument for place in places for argument in items[place]]
+            answer = await self._run(self._scripts.settle, self._settle_keys, [doubt, *arguments], len(places), due)
+            lost += [places[place] for place in answer]
+            self._holdings.remove([receipts[place] for place in places])
+        self._forget(receipts)
         _refuse(deliveries, lost)
 
-    async def _as_batch(self, script: Script, deliveries: Sequence[Delivery]) -> tuple[list[int], float]:
+    async def _as_batch(
+        self, script: Script, receipts: Sequence[Receipt], before: list[Argument]
+    ) -> tuple[list[int], float]:
         """The places of those that are no longer ours, and when the others were."""
-        current, lost = self._holdings.sift(deliveries)
         at = self._clock.monotonic()
+        current, lost = self._holdings.sift(receipts, at)
         if current:
-            batch = Batch(self._keys, self._me, deliveries, current)
-            answer = await self._run(script, batch.keys, batch.arguments, len(current))
+            batch = Batch(self._keys, receipts, current)
+            answer = await self._run(script, batch.keys, before + batch.arguments, len(current))
             lost += [batch.places[place] for place in answer]
         return lost, at
 
-    async def _run(self, script: Script, keys: Sequence[bytes], arguments: Sequence[Argument], count: int) -> list[int]:
+    def _doubt(self, receipts: Sequence[Receipt]) -> str:
+        """Our name if the server has to look for it at these entries: it may be another one since they were read."""
+        epochs = {receipt.epoch for receipt in receipts}
+        return "" if self._wire.is_connected and epochs <= {self._epoch} else self._me
+
+    @property
+    def _epoch(self) -> int:
+        return self._own_wire.sessions + self._wire.sessions
+
+    async def _run(
+        self,
+        script: Script,
+        keys: Sequence[bytes],
+        arguments: Sequence[Argument],
+        count: int,
+        due: float | None = None,
+    ) -> list[int]:
         """The places of those that are no longer ours: all of them where the queue itself is gone."""
         try:
-            answer: list[int] = await self._wire.run(script, keys, arguments)
+            answer: list[int] = await self._wire.run(script, keys, arguments, due)
         except QueueNotFound:
             return list(range(count))
         return answer
 
-    def _forget(self, deliveries: Sequence[Delivery]) -> None:
-        self._holdings.remove(deliveries)
+    def _forget(self, receipts: Sequence[Receipt]) -> None:
+        self._holdings.remove(receipts)
         if self._holdings.crowded:
             self._bell.set()
 

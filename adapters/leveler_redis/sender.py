@@ -77,13 +77,14 @@ class RedisSender(Sender):
 
     async def send(self, messages: Sequence[Message]) -> None:
         failed: dict[int, LevelerError] = {}
+        due = self._wire.due()
         away: LevelerError | None = None
         for plain, portion in self._portions(messages, failed):
             try:
                 if away is not None:
                     raise away
                 send = self._send_plain if plain else self._send_by_script
-                failed |= await send(portion)
+                failed |= await send(portion, due)
             except LevelerError as error:
                 failed |= dict.fromkeys((place for place, _ in portion), _of_sending(error))
                 if isinstance(error, BrokerUnavailable):  # the rest would only wait for it as well
@@ -111,7 +112,7 @@ class RedisSender(Sender):
         if portion:
             yield kind, portion
 
-    async def _send_plain(self, portion: Sequence[tuple[int, Message]]) -> dict[int, LevelerError]:
+    async def _send_plain(self, portion: Sequence[tuple[int, Message]], due: float) -> dict[int, LevelerError]:
         """Entries that only have to be added."""
         failed: dict[int, LevelerError] = {}
         packed: list[bytes] = []
@@ -122,10 +123,10 @@ class RedisSender(Sender):
                 places.append(place)
             except (UnicodeError, TypeError) as error:
                 failed[place] = _invalid(message, error)
-        answers = await self._wire.ask(packed) if packed else []
+        answers = await self._wire.ask(packed, due) if packed else []
         absent = [at for at, answer in enumerate(answers) if answer is None]
         if absent and await self._restore():
-            again = await self._wire.ask([packed[at] for at in absent])
+            again = await self._wire.ask([packed[at] for at in absent], due)
             for at, answer in zip(absent, again, strict=True):
                 answers[at] = answer
         for place, answer in zip(places, answers, strict=True):
@@ -135,7 +136,7 @@ class RedisSender(Sender):
                 failed[place] = translate(answer, self._server)
         return failed
 
-    async def _send_by_script(self, portion: Sequence[tuple[int, Message]]) -> dict[int, LevelerError]:
+    async def _send_by_script(self, portion: Sequence[tuple[int, Message]], due: float) -> dict[int, LevelerError]:
         """Entries for which there is something to decide."""
         failed: dict[int, LevelerError] = {}
         queue, now = self._queue, self._clock.now()
@@ -149,9 +150,9 @@ class RedisSender(Sender):
             except (UnicodeError, TypeError) as error:
                 failed[place] = _invalid(message, error)
         if places:
-            refused = await self._wire.run(self._scripts.send, self._keys.all, arguments)
+            refused = await self._wire.run(self._scripts.send, self._keys.all, arguments, due)
             if refused is None and await self._restore():
-                refused = await self._wire.run(self._scripts.send, self._keys.all, arguments)
+                refused = await self._wire.run(self._scripts.send, self._keys.all, arguments, due)
             if refused is None:
                 raise self._not_found()
             failed |= {places[index]: self._full() for index in refused}

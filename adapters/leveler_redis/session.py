@@ -42,35 +42,38 @@ class Session:
     Args:
         connection: made already; it belongs to the session.
         server: for messages.
-        deadline_seconds: what is asked is answered within it, or the session ends.
     """
 
-    def __init__(self, connection: Connection, server: str, deadline_seconds: float) -> None:
+    def __init__(self, connection: Connection, server: str) -> None:
         self._connection = connection
         self._server = server
-        self._deadline = deadline_seconds
         self._asked: deque[_Asked] = deque()
         self._outbox: list[bytes] = []
         self._wanted = asyncio.Event()
         self._loop = asyncio.get_running_loop()
-        #: Fires when the oldest that is asked may be overdue: one timer for all.
+        #: Fires when something that is asked may be overdue: one timer for all.
         self._watching: asyncio.TimerHandle | None = None
         self.has_ended = False
+        #: What the server calls it, if it may be known.
+        self.number: int | None = None
         self._writing = asyncio.create_task(self._write(), name=f"write {server}")
         self._reading = asyncio.create_task(self._read(), name=f"read {server}")
 
-    async def ask(self, commands: Sequence[bytes], wait_seconds: float) -> list[Answer]:
+    async def ask(self, commands: Sequence[bytes], due: float) -> list[Answer]:
         """The answers to packed commands, which go out together.
+
+        Args:
+            commands: one or more.
+            due: when the answers must be there, on the clock of the loop.
 
         Raises:
             Unanswered: they may have been done.
         """
-        due = self._loop.time() + self._deadline + wait_seconds
         asked = _Asked(len(commands), self._loop.create_future(), due)
         self._asked.append(asked)
         self._outbox.extend(commands)
         self._wanted.set()
-        if self._watching is None:
+        if self._watching is None or due < self._watching.when():
             self._watch()
         return await asked.future
 
@@ -79,14 +82,16 @@ class Session:
         await asyncio.wait((self._writing, self._reading), timeout=_FAREWELL_SECONDS)
 
     def _watch(self) -> None:
-        """See that the oldest is answered in time; nobody else's answer comes before."""
-        self._watching = None
+        """See that what is asked is answered in time."""
+        if self._watching is not None:
+            self._watching.cancel()
+            self._watching = None
         if not self._asked:
             return
-        if (left := self._asked[0].due - self._loop.time()) > 0:
+        if (left := min(asked.due for asked in self._asked) - self._loop.time()) > 0:
             self._watching = self._loop.call_later(left, self._watch)
         else:
-            self._end(silent(self._server, self._deadline))
+            self._end(silent(self._server))
 
     async def _write(self) -> None:
         try:
@@ -117,7 +122,7 @@ class Session:
 
     async def _next_answer(self) -> Answer:
         try:
-            return await self._connection.read_response(disable_decoding=True)
+            return await self._connection.read_response(disable_decoding=True, disconnect_on_error=False)
         except ResponseError as error:
             return error
 
@@ -129,17 +134,26 @@ class Session:
         if self._watching is not None:
             self._watching.cancel()
         self._writing.cancel()
-        self._reading.cancel()  # which disconnects
+        if self._reading is not asyncio.current_task():
+            self._reading.cancel()  # it disconnects, however it ends
         for asked in self._asked:
             if not asked.future.done():
-                error = Unanswered(str(why))
-                error.__cause__ = why
-                asked.future.set_exception(error)
+                asked.future.set_exception(_unanswered(why))
+
+
+def _unanswered(why: LevelerError) -> LevelerError:
+    """What whoever asked is told. Who is refused at the door has had nothing done."""
+    if not isinstance(why, BrokerUnavailable):
+        return type(why)(str(why))
+    error = Unanswered(str(why))
+    error.__cause__ = why
+    return error
 
 
 async def disconnect(connection: Connection) -> None:
+    """Close it, and wait for a moment until it is: TLS says farewell."""
     try:
         async with asyncio.timeout(_FAREWELL_SECONDS):
-            await connection.disconnect(nowait=True)
+            await connection.disconnect()
     except (RedisError, OSError):  # it is gone already
         return

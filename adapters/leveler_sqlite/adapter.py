@@ -102,7 +102,7 @@ class SQLiteAdapter(Adapter):
     async def peek(self, queue: QueueSpec, limit: int, *, dead: bool = False) -> Sequence[Message]:
         name = queue.dead_name if dead else queue.name
         found = await self._look(lambda transaction: inspection.peek(transaction, name, limit))
-        return [unpack(*row) for row in found]
+        return [message for row in found for message in unpack(*row)][:limit]
 
     async def purge(self, queue: QueueSpec, *, dead: bool = False) -> int:
         return await self._in_portions(queue.dead_name if dead else queue.name, removal.purge)

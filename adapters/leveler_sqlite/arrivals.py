@@ -3,56 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
+from itertools import groupby
 from typing import Final
 
-import msgspec
-
+from leveler.message import MAX_PRIORITY, Message
 from leveler_sqlite import keys
+from leveler_sqlite.bundles import Arrival
 from leveler_sqlite.schema import DELAYED, PARKED, WAITING
 from leveler_sqlite.transaction import HELD, MESSAGE, READY, Queue, Transaction
 
 #: Forgotten dedup keys that one send removes at most, so that it is not the one who pays for all.
 _MOST_FORGOTTEN: Final = 1000
 
-
-class Arrival(msgspec.Struct, frozen=True):
-    """A message, as it is to be stored."""
-
-    envelope: str
-    body: bytes
-    #: 0 to 9, the lowest first.
-    lane: int
-    key: str | None
-    #: Empty where the queue does not drop duplicates.
-    dedup_key: str
-    delay_seconds: float
+#: Where a message of each priority goes.
+_LANES: Final = {priority: MAX_PRIORITY - priority for priority in range(MAX_PRIORITY + 1)}
 
 
 def arrive(
-    transaction: Transaction, name: str, arrivals: Sequence[Arrival], *, dedup_seconds: float, max_depth: int | None
-) -> list[int]:
+    transaction: Transaction,
+    name: str,
+    arrivals: Sequence[Arrival],
+    *,
+    sent_at: datetime,
+    dedup_seconds: float,
+    max_depth: int | None,
+) -> Sequence[int]:
     """Take `arrivals` in. The indexes of those that there is no room for."""
     queue = transaction.queue(name)
-    fresh = list(range(len(arrivals)))
+    fresh: Sequence[int] = range(len(arrivals))
     if dedup_seconds > 0:
         fresh = _unseen(transaction, queue, arrivals)
     room = len(fresh) if max_depth is None else _room(transaction, queue, len(fresh), max_depth)
     taken, refused = fresh[:room], fresh[room:]
     if dedup_seconds > 0:
-        _remember(transaction, queue, [arrivals[index].dedup_key for index in taken], dedup_seconds)
-    for index in taken:
-        _put(transaction, queue, arrivals[index])
+        _remember(transaction, queue, [arrivals[index][0].dedup_key for index in taken], dedup_seconds)
+    _put(transaction, queue, arrivals if len(taken) == len(arrivals) else [arrivals[index] for index in taken], sent_at)
     if taken:
         transaction.grow(queue.id, len(taken))
         transaction.touched.add(queue.id)
     return refused
 
 
-def _put(transaction: Transaction, queue: Queue, arrival: Arrival) -> None:
-    lane, delay = arrival.lane, arrival.delay_seconds
-    key = arrival.key if queue.ordered else None
+def _put(transaction: Transaction, queue: Queue, arrivals: Sequence[Arrival], sent_at: datetime) -> None:
+    """Those that may be delivered at once go in together, as long as they go into the same lane."""
+    ordered = queue.ordered
+
+    def lane(arrival: Arrival) -> int | None:
+        message = arrival[0]
+        if message.not_before is not None or (ordered and message.key is not None):
+            return None
+        return _LANES.get(message.priority)
+
+    for place, stretch in groupby(arrivals, lane):
+        if place is not None:
+            transaction.add(queue.id, place, list(stretch))
+        else:
+            for message, envelope in stretch:
+                _put_alone(transaction, queue, message, envelope, message.delay_seconds(sent_at))
+
+
+def _put_alone(transaction: Transaction, queue: Queue, message: Message, envelope: bytes, delay: float) -> None:
+    """One that may have to wait: for its time, or for others of its key."""
+    lane = MAX_PRIORITY - min(max(message.priority, 0), MAX_PRIORITY)
+    key = message.key if queue.ordered else None
     number = transaction.next_id()
-    transaction.put(MESSAGE, number, arrival.envelope, arrival.body)
+    transaction.put(MESSAGE, number, envelope.decode(), message.body)
     due = transaction.now + delay
     if delay > 0:
         transaction.put(HELD, queue.id, due, number, lane, 0, due, key)
@@ -60,14 +76,14 @@ def _put(transaction: Transaction, queue: Queue, arrival: Arrival) -> None:
         free = keys.join(transaction, queue.id, key, number, lane, DELAYED if delay > 0 else WAITING)
         lane += 0 if free else PARKED
     if delay <= 0:
-        transaction.put(READY, queue.id, lane, number, 0, transaction.now, key)
+        transaction.put(READY, queue.id, lane, number, 1, None, 0, transaction.now, key)
 
 
 def _unseen(transaction: Transaction, queue: Queue, arrivals: Sequence[Arrival]) -> list[int]:
     """The indexes of those that the queue does not remember; of equal ones the first."""
     first: dict[str, int] = {}
-    for index, arrival in enumerate(arrivals):
-        first.setdefault(arrival.dedup_key, index)
+    for index, (message, _) in enumerate(arrivals):
+        first.setdefault(message.dedup_key, index)
     look = "SELECT 1 FROM seen WHERE queue = ? AND key = ? AND until > ?"
     return [
         index
@@ -95,6 +111,6 @@ def _room(transaction: Transaction, queue: Queue, wanted: int, max_depth: int) -
         return wanted
     transaction.flush()
     [leased] = transaction.sql(
-        "SELECT count(*) FROM held WHERE queue = ? AND token IS NOT NULL AND due > ?", (queue.id, transaction.now)
+        "SELECT total(size) FROM held WHERE queue = ? AND token IS NOT NULL AND due > ?", (queue.id, transaction.now)
     ).fetchone()
     return max(0, max_depth - live + int(leased))

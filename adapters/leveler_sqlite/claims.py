@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from leveler.adapter import INFINITE
 from leveler_sqlite import keys
+from leveler_sqlite.bundles import STORE, STORED, Payload
+from leveler_sqlite.runs import Run
 from leveler_sqlite.schema import LEASED, PARKED, WAITING
 from leveler_sqlite.timeline import TOLERANCE_SECONDS
 from leveler_sqlite.transaction import Queue, Transaction
@@ -18,16 +21,29 @@ _MOST_DUE: Final = 2000
 #: Payload that one claim takes at most, but for a single message that is larger.
 _MOST_BYTES: Final = 64 * 1024 * 1024
 
-#: Of one claimed message: number, count, when it failed first, key, envelope, body.
-Row = tuple[int, int, float | None, str | None, str, bytes]
 
-_CLAIMED: Final = (
-    "r.lane, r.id, r.count + ?, r.failed, r.key, m.envelope, m.body FROM ready r CROSS JOIN message m ON m.id = r.id"
-)
+class Claimed(NamedTuple):
+    """A run of claimed messages."""
+
+    run: Run
+    #: Deliveries, this one included.
+    attempts: int
+    #: When it failed first.
+    failed: float | None
+    #: Of a run of one message.
+    key: str | None
+    payload: Payload
+
+
+_CLAIMED: Final = f"""r.lane, r.id, r.size, r.bundle, r.count + ?, r.failed, r.key, {STORED}
+    FROM ready r {STORE.format("r")}"""
 _FIRST: Final = f"SELECT {_CLAIMED} WHERE r.queue = ? AND r.lane < {PARKED} ORDER BY r.lane, r.id LIMIT ?"
 _ONE: Final = f"SELECT {_CLAIMED} WHERE r.queue = ? AND r.lane = ? AND r.id = ?"
-_HOLD: Final = """INSERT INTO held (queue, due, id, token, lane, count, since, failed, key)
-    SELECT queue, ?, id, ?, lane % 10, count + ?, since, failed, key FROM ready WHERE queue = ?"""
+_HOLD: Final = """INSERT INTO held (queue, due, id, size, bundle, token, lane, count, since, failed, key)
+    SELECT queue, ?, id, size, bundle, ?, lane % 10, count + ?, since, failed, key FROM ready WHERE queue = ?"""
+_PART: Final = """INSERT INTO ready (queue, lane, id, size, bundle, count, since, failed)
+    SELECT queue, lane, id + ?1, size - ?1, bundle, count, since, failed
+    FROM ready WHERE queue = ?2 AND lane = ?3 AND id = ?4"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -47,7 +63,7 @@ class Claim:
     #: When it looked, on the monotonic clock.
     at: float
     lease: Lease | None
-    rows: list[Row]
+    found: list[Claimed]
     #: When it makes sense to look again if nothing comes before, on the timeline.
     next_due: float
 
@@ -70,30 +86,46 @@ def claim(transaction: Transaction, name: str, count: int, *, lease_seconds: flo
     queue = transaction.queue(name)
     _ripen(transaction, queue)
     by = int(counted)
-    heads, has_room = _first(transaction, queue, by, count)
+    lane, heads, credit = _first(transaction, queue, by, count)
     if not heads:
         return Claim(queue.id, transaction.at, None, [], _next_due(transaction, queue))
     lease = Lease(queue.id, transaction.now + lease_seconds, secrets.randbits(62))
-    lane, number, *_ = heads[-1]
-    _hold(transaction, lease, by, "(lane, id) <= (?, ?)", (lane, number))
-    rows = [head[1:] for head in heads]
+    _hold(transaction, lease, by, "(lane, id) <= (?, ?)", (lane, heads[-1].run.first))
     if queue.ordered:
-        rows = _with_followers(transaction, lease, by, rows, count - len(rows) if has_room else 0)
-    return Claim(queue.id, transaction.at, lease, rows, INFINITE)
+        heads = _with_followers(transaction, lease, by, heads, credit)
+    return Claim(queue.id, transaction.at, lease, heads, INFINITE)
 
 
-def _first(transaction: Transaction, queue: Queue, by: int, count: int) -> tuple[list[tuple[Any, ...]], bool]:
-    """The next messages, each with its lane before it, and whether there is room for more payload."""
-    heads: list[tuple[Any, ...]] = []
-    total = 0
+def _first(transaction: Transaction, queue: Queue, by: int, count: int) -> tuple[int, list[Claimed], int]:
+    """The lane of the last of the next messages, all of them, and how many more there is credit and room for."""
+    heads: list[Claimed] = []
+    lane = total = 0
     cursor = transaction.sql(_FIRST, (by, queue.id, count))
-    for head in cursor:
+    for place, *columns in cursor:
+        lane, head = place, _claimed(*columns)
         heads.append(head)
-        total += len(head[-1])
-        if total >= _MOST_BYTES:
+        count -= head.run.size
+        total += len(head.payload.body)
+        if count <= 0 or total >= _MOST_BYTES:
             break
     cursor.close()
-    return heads, total < _MOST_BYTES
+    if count < 0:
+        heads[-1] = _part(transaction, queue, lane, heads[-1], heads[-1].run.size + count)
+    return lane, heads, count if total < _MOST_BYTES else 0
+
+
+def _claimed(
+    first: int, size: int, bundle: int | None, attempts: int, failed: float | None, key: str | None, *stored: Any
+) -> Claimed:
+    return Claimed(Run(first, size, bundle), attempts, failed, key, Payload(*stored))
+
+
+def _part(transaction: Transaction, queue: Queue, lane: int, head: Claimed, size: int) -> Claimed:
+    """So many of the run; what is behind them stays."""
+    place = (queue.id, lane, head.run.first)
+    transaction.sql(_PART, (size, *place))
+    transaction.sql("UPDATE ready SET size = ? WHERE queue = ? AND lane = ? AND id = ?", (size, *place))
+    return head._replace(run=head.run._replace(size=size))
 
 
 def _hold(transaction: Transaction, lease: Lease, by: int, which: str, place: tuple[int, int]) -> None:
@@ -101,21 +133,23 @@ def _hold(transaction: Transaction, lease: Lease, by: int, which: str, place: tu
     transaction.sql(f"DELETE FROM ready WHERE queue = ? AND {which}", (lease.queue, *place))
 
 
-def _with_followers(transaction: Transaction, lease: Lease, by: int, heads: list[Row], credit: int) -> list[Row]:
+def _with_followers(
+    transaction: Transaction, lease: Lease, by: int, heads: Sequence[Claimed], credit: int
+) -> list[Claimed]:
     """The claimed heads, and behind each what there is credit for of its key: in order, in one pair of hands."""
-    keyed = sum(1 for _, _, _, key, *_ in heads if key is not None)
+    keyed = sum(1 for head in heads if head.key is not None)
     share = credit // keyed if keyed else 0
-    rows: list[Row] = []
+    found: list[Claimed] = []
     for head in heads:
-        rows.append(head)
-        number, _, _, key, *_ = head
-        if key is None or not share:
+        found.append(head)
+        if head.key is None or not share:
             continue
-        for place in keys.followers(transaction, lease.queue, key, number, share):
-            rows.append(transaction.sql(_ONE, (by, lease.queue, *place)).fetchone()[1:])
+        for place in keys.followers(transaction, lease.queue, head.key, head.run.first, share):
+            found.append(_claimed(*transaction.sql(_ONE, (by, lease.queue, *place)).fetchone()[1:]))
             _hold(transaction, lease, by, "lane = ? AND id = ?", place)
-    keys.mark(transaction, lease.queue, [(key, number) for number, _, _, key, *_ in rows if key is not None], LEASED)
-    return rows
+    claimed = [(one.key, one.run.first) for one in found if one.key is not None]
+    keys.mark(transaction, lease.queue, claimed, LEASED)
+    return found
 
 
 def _ripen(transaction: Transaction, queue: Queue) -> None:
@@ -129,8 +163,8 @@ def _ripen(transaction: Transaction, queue: Queue) -> None:
     ).fetchone() or (until, 1 << 62)
     which = (queue.id, *last)
     transaction.sql(
-        f"""INSERT INTO ready (queue, lane, id, count, since, failed, key)
-        SELECT queue, lane + CASE WHEN key IS NULL THEN 0 ELSE {PARKED} END, id, count, since,
+        f"""INSERT INTO ready (queue, lane, id, size, bundle, count, since, failed, key)
+        SELECT queue, lane + CASE WHEN key IS NULL THEN 0 ELSE {PARKED} END, id, size, bundle, count, since,
             coalesce(failed, CASE WHEN token IS NOT NULL AND count > 0 THEN ? + due END), key
         FROM held WHERE queue = ? AND (due, id) <= (?, ?)""",
         (transaction.timeline.wall() - transaction.now, *which),

@@ -27,6 +27,9 @@ _TRY_MILLISECONDS: Final = 8
 #: the same once more in the file that it is copied into.
 _RESERVE_BYTES: Final = 2 * schema.LOG_BYTES
 
+#: Payload in the log that is worth the trouble of copying it.
+_MUCH_BYTES: Final = schema.LOG_BYTES * 3 // 4
+
 
 class Doubt(Exception):
     """A commit failed in a way that does not tell whether it will be found on the disk."""
@@ -48,6 +51,8 @@ class Committer:
         self._path = path
         self._always_lazy = synchronous == "normal"
         self._synced: bool | None = None
+        #: Payload in the log, as far as this process has written it.
+        self._logged_bytes = 0
         #: Whether somebody else has the write lock that we want.
         self.blocked = False
         #: Guards `Job.state`, which two threads may want to change at once.
@@ -94,6 +99,13 @@ class Committer:
             return False  # the next job will say what is wrong
         return before != self._version
 
+    def tidy(self) -> None:
+        """Copy the log into the file, if there is much in it: nobody waits just now, and a commit need not do it."""
+        if self._logged_bytes >= _MUCH_BYTES:
+            self._logged_bytes = 0
+            with suppress(sqlite3.Error):  # then it stays in the log
+                self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def close(self) -> None:
         """The last one to close the file also tidies its log away."""
         with suppress(sqlite3.Error):
@@ -134,6 +146,7 @@ class Committer:
                 self._roll_back(jobs)
                 raise Doubt(str(error)) from error
             raise
+        self._logged_bytes += transaction.payload_bytes
         return transaction.touched
 
     def _begin(self, jobs: Jobs) -> bool:

@@ -24,23 +24,25 @@ def _definition(field: FieldInfo) -> tuple[Any, ...]:
     return (field.name, field.type, msgspec.field(default_factory=dict))
 
 
-_STORED: Final = sorted(
-    (field for field in fields(Message) if field.name != "body"), key=lambda field: not field.required
-)
+# The body comes first, and is always empty: whoever reads the envelope can put it in its place.
+_STORED: Final = sorted(fields(Message), key=lambda field: (field.name != "body", not field.required))
 _Envelope: Final = msgspec.defstruct("Envelope", [_definition(field) for field in _STORED], omit_defaults=True)
-_values_of: Final = attrgetter(*(field.name for field in _STORED))
+_values_of: Final = attrgetter(*(field.name for field in _STORED[1:]))
 _to_json: Final = msgspec.json.Encoder().encode
 _to_message: Final = msgspec.json.Decoder(Message).decode
+_to_messages: Final = msgspec.json.Decoder(list[Message]).decode
+
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError)
 
 
-def encode(message: Message) -> str:
+def encode(message: Message) -> bytes:
     """Everything of `message` but its body.
 
     Raises:
         InvalidMessage: an attribute cannot be written as JSON.
     """
     try:
-        return _to_json(_Envelope(*_values_of(message))).decode()
+        return _to_json(_Envelope(b"", *_values_of(message)))
     except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
         raise InvalidMessage(f"message {message.id!r}: an attribute cannot be stored: {error}") from error
 
@@ -48,11 +50,20 @@ def encode(message: Message) -> str:
 def decode(envelope: str, body: bytes) -> Message | None:
     """The message; None where somebody has written something else into the file."""
     try:
-        message = _to_message('{"body":"",' + envelope[1:])
-    except (msgspec.MsgspecError, UnicodeError, TypeError):
+        message = _to_message(envelope)
+    except _UNREADABLE:
         return None
     force_setattr(message, "body", body)  # nobody else has seen it yet: putting it in is cheaper than a second struct
     return message
+
+
+def decode_all(envelopes: str, count: int) -> list[Message] | None:
+    """As many messages as there should be, all without their bodies; None where one of them cannot be read."""
+    try:
+        messages = _to_messages(envelopes)
+    except _UNREADABLE:
+        return None
+    return messages if len(messages) == count else None
 
 
 def size(message: Message) -> int:

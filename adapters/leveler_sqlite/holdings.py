@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from leveler.adapter import INFINITE
-from leveler_sqlite.settlements import Receipt
+from leveler_sqlite.groups import Receipt
 
 
 class Holdings:

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Final
 
 from leveler.adapter import Depth
+from leveler_sqlite.bundles import STORE, STORED, Payload
+from leveler_sqlite.runs import Run
 from leveler_sqlite.schema import PARKED
 from leveler_sqlite.transaction import Transaction
 
-#: Of one waiting message: number, when it failed first, envelope, body.
-Waiting = tuple[int, float | None, str, bytes]
+#: Waiting messages: which, when they failed first, what they carry.
+Waiting = tuple[Run, float | None, Payload]
 
 
 def depth(transaction: Transaction, name: str, dead_name: str) -> Depth:
@@ -18,8 +20,8 @@ def depth(transaction: Transaction, name: str, dead_name: str) -> Depth:
     transaction.flush()
     queue, now = transaction.queue(name), transaction.now
     leased, delayed, oldest_held = transaction.sql(
-        """SELECT count(*) FILTER (WHERE token IS NOT NULL AND due > ?1),
-            count(*) FILTER (WHERE token IS NULL AND due > ?1), min(since) FILTER (WHERE due <= ?1)
+        """SELECT coalesce(sum(size) FILTER (WHERE token IS NOT NULL AND due > ?1), 0),
+            coalesce(sum(size) FILTER (WHERE token IS NULL AND due > ?1), 0), min(since) FILTER (WHERE due <= ?1)
         FROM held WHERE queue = ?2""",
         (now, queue.id),
     ).fetchone()
@@ -36,7 +38,8 @@ def depth(transaction: Transaction, name: str, dead_name: str) -> Depth:
 
 
 def peek(transaction: Transaction, name: str, limit: int) -> Sequence[Waiting]:
-    """The next waiting messages: those that are ready in their order, then those that have to wait for something.
+    """The next waiting messages: those that are ready in their order, then those that have to wait for something. A
+    bundle may bring some more than `limit`.
 
     In an ordered queue these stand as they were sent, so that no key is shown out of order; else as they fall due.
     """
@@ -44,18 +47,28 @@ def peek(transaction: Transaction, name: str, limit: int) -> Sequence[Waiting]:
     queue = transaction.queue(name)
     free = _load(transaction, _FREE, (queue.id, limit))
     bound = _BOUND_IN_ORDER if queue.ordered else _BOUND
-    return [*free, *_load(transaction, bound, (queue.id, transaction.now, limit - len(free)))]
+    left = limit - sum(run.size for run, _, _ in free)
+    return [*free, *_load(transaction, bound, (queue.id, transaction.now, left))] if left > 0 else free
 
 
 def _load(transaction: Transaction, which: str, values: tuple[float, ...]) -> list[Waiting]:
     # Numbers first, so that whatever has to be sorted is small.
-    return transaction.sql(
-        f"SELECT m.id, w.failed, m.envelope, m.body FROM ({which}) w CROSS JOIN message m ON m.id = w.id", values
-    ).fetchall()
+    statement = f"SELECT w.id, w.size, w.bundle, w.failed, {STORED} FROM ({which}) w {STORE.format('w')}"
+    found: list[Waiting] = []
+    left = values[-1]
+    cursor = transaction.sql(statement, values)
+    for first, size, bundle, failed, *stored in cursor:
+        found.append((Run(first, size, bundle), failed, Payload(*stored)))
+        left -= size
+        if left <= 0:
+            break
+    cursor.close()
+    return found
 
 
-_FREE: Final = f"SELECT id, failed FROM ready WHERE queue = ? AND lane < {PARKED} ORDER BY lane, id LIMIT ?"
-_HELD: Final = "SELECT id, failed, due FROM held WHERE queue = ?1 AND (token IS NULL OR due <= ?2)"
+_COLUMNS: Final = "id, size, bundle, failed"
+_FREE: Final = f"SELECT {_COLUMNS} FROM ready WHERE queue = ? AND lane < {PARKED} ORDER BY lane, id LIMIT ?"
+_HELD: Final = f"SELECT {_COLUMNS} FROM held WHERE queue = ?1 AND (token IS NULL OR due <= ?2)"
 _BOUND: Final = f"{_HELD} ORDER BY due, id LIMIT ?3"
-_BOUND_IN_ORDER: Final = f"""SELECT id, failed FROM (
-    SELECT id, failed, 0 FROM ready WHERE queue = ?1 AND lane >= {PARKED} UNION ALL {_HELD}) ORDER BY id LIMIT ?3"""
+_BOUND_IN_ORDER: Final = f"""SELECT * FROM (
+    SELECT {_COLUMNS} FROM ready WHERE queue = ?1 AND lane >= {PARKED} UNION ALL {_HELD}) ORDER BY id LIMIT ?3"""

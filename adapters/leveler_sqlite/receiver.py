@@ -10,12 +10,13 @@ from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, NotStarted, ReceiverLost, Unsupported
 from leveler_sqlite import claims, settlements
-from leveler_sqlite.claims import Claim, Lease, Row
-from leveler_sqlite.deliveries import deliver
+from leveler_sqlite.claims import Claim, Lease
+from leveler_sqlite.deliveries import deliver, receipts_of
 from leveler_sqlite.envelope import encode
+from leveler_sqlite.groups import Receipt
 from leveler_sqlite.holdings import Holdings
 from leveler_sqlite.job import Job, Work
-from leveler_sqlite.settlements import Burial, Receipt, Return
+from leveler_sqlite.settlements import Burial, Return
 from leveler_sqlite.writer import Writer
 
 
@@ -150,24 +151,28 @@ class SQLiteReceiver(Receiver):
 
     def _hand_out(self, claim: Claim) -> list[Delivery]:
         """The claimed messages; what there is no room for any more goes back."""
-        lease, rows = claim.lease, claim.rows
+        lease = claim.lease
         if lease is None:
             return []
-        room = self._holdings.room(len(rows), self._writer.timeline.look()[1])
-        if room < len(rows):
-            self._send_back(lease, rows[room:])
         leased_until = self._writer.timeline.monotonic(lease.due)
-        deliveries = [deliver(row, lease, leased_until, dead=self._dead) for row in rows[:room]]
+        deliveries: list[Delivery] = []
+        claim.found.reverse()
+        while claim.found:  # what has been cut out of a bundle need not be there twice
+            deliveries += deliver(claim.found.pop(), lease, leased_until, dead=self._dead)
+        room = self._holdings.room(len(deliveries), self._writer.timeline.look()[1])
+        if room < len(deliveries):
+            self._send_back([delivery.receipt for delivery in deliveries[room:]])
+            del deliveries[room:]
         self._holdings.add([delivery.receipt for delivery in deliveries])
         return deliveries
 
     def _send_all_back(self, claim: Claim | None) -> None:
         if claim is not None and claim.lease is not None:
-            self._send_back(claim.lease, claim.rows)
+            self._send_back([receipt for run in claim.found for receipt in receipts_of(run, claim.lease)])
 
-    def _send_back(self, lease: Lease, rows: Sequence[Row]) -> None:
+    def _send_back(self, receipts: Sequence[Receipt]) -> None:
         """Nobody has seen these: they go back uncounted. If that fails, their lease ends."""
-        returns = [Return(Receipt(lease, row[0], row[3]), 0.0, counted=False) for row in rows]
+        returns = [Return(receipt, 0.0, counted=False) for receipt in receipts]
         with suppress(NotStarted):
             answer = self._writer.submit(Job(lambda transaction: settlements.give_back(transaction, returns)))
             answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())

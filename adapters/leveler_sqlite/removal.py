@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from typing import Any, Final
+from itertools import accumulate
+from typing import Final
 
-from leveler_sqlite import keys
+from leveler_sqlite import keys, payload
+from leveler_sqlite.runs import Run
 from leveler_sqlite.transaction import Queue, Transaction
 
+#: Messages that are removed in one transaction, as far as bundles allow.
 _PORTION: Final = 2000
+
+#: Of `ready` or `held`: what its place is told by besides the number, number, size, bundle, key.
+Row = tuple[float, int, int, int | None, str | None]
 
 
 def purge(transaction: Transaction, name: str) -> int:
@@ -40,29 +45,34 @@ def drop(transaction: Transaction, name: str) -> None:
 
 
 def _remove_ready(transaction: Transaction, queue: Queue) -> int:
-    rows = transaction.sql(
-        "SELECT lane, id, key FROM ready WHERE queue = ? ORDER BY lane, id LIMIT ?", (queue.id, _PORTION)
-    ).fetchall()
+    found = "SELECT lane, id, size, bundle, key FROM ready WHERE queue = ? ORDER BY lane, id LIMIT ?"
+    rows = _portion(transaction.sql(found, (queue.id, _PORTION)).fetchall())
     if rows:
-        _remove(transaction, queue, [(row[1], row[2]) for row in rows])
         transaction.sql("DELETE FROM ready WHERE queue = ? AND (lane, id) <= (?, ?)", (queue.id, *rows[-1][:2]))
-    return len(rows)
+    return _remove(transaction, queue, rows)
 
 
 def _remove_held(transaction: Transaction, queue: Queue, now: float | None) -> int:
     """Delayed messages, and those whose lease is over; without `now` all of them."""
-    rows = transaction.sql(
-        "SELECT due, id, key FROM held WHERE queue = ?1 AND (?2 IS NULL OR token IS NULL OR due <= ?2) LIMIT ?3",
-        (queue.id, now, _PORTION),
-    ).fetchall()
-    for due, number, _ in rows:
+    found = """SELECT due, id, size, bundle, key FROM held
+        WHERE queue = ?1 AND (?2 IS NULL OR token IS NULL OR due <= ?2) LIMIT ?3"""
+    rows = _portion(transaction.sql(found, (queue.id, now, _PORTION)).fetchall())
+    for due, number, *_ in rows:
         transaction.sql("DELETE FROM held WHERE queue = ? AND due = ? AND id = ?", (queue.id, due, number))
-    _remove(transaction, queue, [(row[1], row[2]) for row in rows])
-    return len(rows)
+    return _remove(transaction, queue, rows)
 
 
-def _remove(transaction: Transaction, queue: Queue, messages: Sequence[tuple[int, Any]]) -> None:
-    numbers = json.dumps([number for number, _ in messages])
-    transaction.sql("DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))", (numbers,))
-    transaction.grow(queue.id, -len(messages))
-    keys.leave(transaction, queue.id, [(key, number) for number, key in messages if key is not None])
+def _portion(rows: Sequence[Row]) -> Sequence[Row]:
+    """As many of them as stand for a portion of messages."""
+    before = accumulate((row[2] for row in rows), initial=0)
+    return [row for row, total in zip(rows, before, strict=False) if total < _PORTION]
+
+
+def _remove(transaction: Transaction, queue: Queue, rows: Sequence[Row]) -> int:
+    """What the rows stood for; how many messages that were."""
+    runs = [Run(*row[1:4]) for row in rows]
+    total = sum(run.size for run in runs)
+    payload.discard(transaction, runs)
+    transaction.grow(queue.id, -total)
+    keys.leave(transaction, queue.id, [(key, number) for _, number, _, _, key in rows if key is not None])
+    return total

@@ -1,14 +1,20 @@
 """The schema: what is in the file, and how it is opened.
 
     queue     one row per queue and one for its dead letters, with the number of messages in it
-    message   envelope and body: written once, never changed until the message dies or is done
+    message   envelope and body of a message that was sent alone, has a place in a line, waits for its time, or is dead
+    bundle    envelopes and bodies of several that were sent one right after the other: most messages, and fewer rows
+    rest      how many messages of a bundle are left, where some are gone
     ready     what may be delivered, in the order of delivery
     held      what may not be delivered before `due`: delayed (no token) or leased (whose token it is)
     line      ordered queues only: the messages of each key, in order
     seen      queues that drop duplicates: which were seen, and until when that counts
     timeline  where the time of `due`, `since` and `until` starts
 
-Claims and settlements touch small rows only: the payload, by far the largest part, is not rewritten by either.
+A row of `ready` or `held` stands for a run: `size` messages with consecutive ids in one state. Only messages in a
+bundle make runs of more than one; the id of a bundle is that of its first message.
+
+Claims and settlements touch small rows only: the payload, by far the largest part, is not rewritten by either, unless
+a message leaves its bundle to die or to wait. No bundle is kept for long for the sake of a few.
 """
 
 from __future__ import annotations
@@ -23,7 +29,7 @@ from leveler_sqlite.errors import is_busy, locked
 #: "LVLR": tells our files from anybody else's.
 APPLICATION_ID: Final = 0x4C564C52
 #: Raised when a version that does not know it could do harm.
-VERSION: Final = 1
+VERSION: Final = 2
 
 #: Lanes 0 to 9 are the priorities from 9 to 0. A message that waits for another of its key is parked so much higher.
 PARKED: Final = 10
@@ -46,10 +52,20 @@ _TABLES: Final = (
         envelope TEXT NOT NULL,
         body BLOB NOT NULL
     )""",
+    """CREATE TABLE bundle (
+        id INTEGER PRIMARY KEY,
+        size INTEGER NOT NULL,
+        lengths TEXT NOT NULL,
+        envelopes TEXT NOT NULL,
+        bodies BLOB NOT NULL
+    )""",
+    "CREATE TABLE rest (bundle INTEGER PRIMARY KEY, size INTEGER NOT NULL)",
     """CREATE TABLE ready (
         queue INTEGER NOT NULL,
         lane INTEGER NOT NULL,
         id INTEGER NOT NULL,
+        size INTEGER NOT NULL DEFAULT 1,
+        bundle INTEGER,
         count INTEGER NOT NULL,
         since REAL NOT NULL,
         failed REAL,
@@ -60,6 +76,8 @@ _TABLES: Final = (
         queue INTEGER NOT NULL,
         due REAL NOT NULL,
         id INTEGER NOT NULL,
+        size INTEGER NOT NULL DEFAULT 1,
+        bundle INTEGER,
         token INTEGER,
         lane INTEGER NOT NULL,
         count INTEGER NOT NULL,
@@ -143,6 +161,11 @@ def _check(connection: sqlite3.Connection, path: str) -> bool:
         raise ConfigError(
             f"{path}: has schema {version}, and this version of leveler knows up to {VERSION}: upgrade leveler, or "
             "choose another path"
+        )
+    if tables and version < VERSION:
+        raise ConfigError(
+            f"{path}: has schema {version} of an earlier leveler, and this one reads {VERSION}: let that version drain "
+            "the queues, then move the file away, or choose another path"
         )
     return bool(tables)
 

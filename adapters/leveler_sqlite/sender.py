@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
-from datetime import datetime
 
 from leveler.adapter import QueueSpec, Sender
 from leveler.clock import Clock
 from leveler.errors import BatchError, LevelerError, MessageTooLarge, QueueFull, SendUnknown
-from leveler.message import MAX_PRIORITY, Message
-from leveler_sqlite.arrivals import Arrival, arrive
+from leveler.message import Message
+from leveler_sqlite.arrivals import arrive
+from leveler_sqlite.bundles import Arrival
 from leveler_sqlite.envelope import encode, size
 from leveler_sqlite.job import Job
+from leveler_sqlite.sending import Sending
 from leveler_sqlite.writer import Writer
 
 
@@ -29,6 +31,7 @@ class SQLiteSender(Sender):
         self._writer = writer
         self._clock = clock
         self._most = max_message_bytes
+        self._sending: Sending | None = None
 
     def size(self, message: Message) -> int:
         return size(message)
@@ -36,51 +39,56 @@ class SQLiteSender(Sender):
     async def send(self, messages: Sequence[Message]) -> None:
         failed: dict[int, LevelerError] = {}
         arrivals: list[Arrival] = []
-        places: list[int] = []
-        now = self._clock.now()
         for place, message in enumerate(messages):
             try:
-                arrivals.append(self._arrival(message, now))
-                places.append(place)
+                arrivals.append((message, self._envelope(message)))
             except LevelerError as error:
                 failed[place] = error
-        for refused in await self._arrive(arrivals):
-            failed[places[refused]] = QueueFull(
-                f"queue {self._queue.name!r} is at its bound of {self._queue.max_depth} waiting messages: send again "
-                "when there is room, or raise the bound"
-            )
-        if failed:
-            raise BatchError(failed)
+        refused: Sequence[int] = ()
+        if arrivals:
+            sending = self._join()
+            try:
+                refused = await sending.join(arrivals)
+            except asyncio.CancelledError:
+                sending.give_up()
+                raise
+        if refused or failed:
+            places = [place for place in range(len(messages)) if place not in failed]
+            raise BatchError(failed | {places[index]: self._full() for index in refused})
 
-    async def _arrive(self, arrivals: Sequence[Arrival]) -> Sequence[int]:
-        if not arrivals:
-            return []
-        queue = self._queue
-        return await self._writer.do(
-            Job(
-                lambda transaction: arrive(
-                    transaction,
-                    queue.name,
-                    arrivals,
-                    dedup_seconds=queue.dedup_seconds,
-                    max_depth=queue.max_depth,
-                ),
-                grows=True,
-                doubt=SendUnknown,
-            )
+    def _join(self) -> Sending:
+        """What others in this turn of the event loop have begun, or a new one."""
+        if self._sending is None or not self._sending.open:
+            self._sending = Sending(self._writer, self._job)
+        return self._sending
+
+    def _job(self, arrivals: Sequence[Arrival]) -> Job[Sequence[int]]:
+        queue, now = self._queue, self._clock.now()
+        return Job(
+            lambda transaction: arrive(
+                transaction,
+                queue.name,
+                arrivals,
+                sent_at=now,
+                dedup_seconds=queue.dedup_seconds,
+                max_depth=queue.max_depth,
+            ),
+            grows=True,
+            doubt=SendUnknown,
         )
 
-    def _arrival(self, message: Message, now: datetime) -> Arrival:
-        if (bytes_in_all := size(message)) > self._most:
+    def _envelope(self, message: Message) -> bytes:
+        envelope = encode(message)
+        # It is longer than what counts of it: nearly every message is small enough without being measured.
+        if len(envelope) + len(message.body) > self._most and (bytes_in_all := size(message)) > self._most:
             raise MessageTooLarge(
                 f"message {message.id!r} has {bytes_in_all} bytes, headers included; this queue takes up to "
                 f"{self._most} (max_message_bytes): send a reference to the data instead"
             )
-        return Arrival(
-            encode(message),
-            message.body,
-            MAX_PRIORITY - min(max(message.priority, 0), MAX_PRIORITY),
-            message.key,
-            message.dedup_key if self._queue.dedup_seconds > 0 else "",
-            0.0 if message.not_before is None else message.delay_seconds(now),
+        return envelope
+
+    def _full(self) -> QueueFull:
+        return QueueFull(
+            f"queue {self._queue.name!r} is at its bound of {self._queue.max_depth} waiting messages: send again when "
+            "there is room, or raise the bound"
         )

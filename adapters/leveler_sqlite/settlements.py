@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import msgspec
-
-from leveler_sqlite import keys
-from leveler_sqlite.claims import Lease
+from leveler_sqlite import keys, payload
+from leveler_sqlite.groups import Group, Receipt, ours
 from leveler_sqlite.schema import DEAD_LANE, DELAYED, PARKED, WAITING
 from leveler_sqlite.transaction import Transaction
-
-_OURS = "queue = ? AND due = ? AND id IN (SELECT value FROM json_each(?))"
-
-
-class Receipt(msgspec.Struct, eq=False):
-    """One leased message."""
-
-    #: Another one when it has been extended.
-    lease: Lease
-    number: int
-    key: str | None
 
 
 class Return(NamedTuple):
@@ -37,79 +23,45 @@ class Burial(NamedTuple):
     """A message that goes to the dead letters, with its new envelope."""
 
     receipt: Receipt
-    envelope: str
-
-
-class Group:
-    """Messages of one lease that are ours, for statements that do all of them at once.
-
-    Args:
-        lease: theirs.
-        receipts: each of them, once or more.
-        numbers: theirs, as a JSON array; made from the receipts where it is not at hand.
-    """
-
-    def __init__(self, lease: Lease, receipts: Sequence[Receipt], numbers: str | None = None) -> None:
-        self.lease = lease
-        self.queue = lease.queue
-        self.receipts = receipts
-        self.numbers = json.dumps([receipt.number for receipt in receipts]) if numbers is None else numbers
-        self.which = (lease.queue, lease.due, self.numbers)
-        self.keyed = [(receipt.key, receipt.number) for receipt in receipts if receipt.key is not None]
-
-    def open_up(self, transaction: Transaction) -> None:
-        """Let those behind them through."""
-        if self.keyed:
-            keys.open_up(transaction, self.queue, [key for key, _ in self.keyed])
+    envelope: bytes
 
 
 def complete(transaction: Transaction, receipts: Sequence[Receipt]) -> list[int]:
     """Remove them."""
-    groups, lost = _ours(transaction, receipts)
+    groups, lost = ours(transaction, receipts)
     for group in groups:
-        removed = transaction.sql(f"DELETE FROM held WHERE {_OURS}", group.which).rowcount
-        transaction.sql("DELETE FROM message WHERE id IN (SELECT value FROM json_each(?))", (group.numbers,))
-        transaction.grow(group.queue, -removed)
-        keys.leave(transaction, group.queue, group.keyed)
-        group.open_up(transaction)
+        transaction.sql(f"DELETE FROM held WHERE {group.WHICH}", group.which)
+        payload.discard(transaction, group.runs)
+        _gone(transaction, group)
     return lost
 
 
 def give_back(transaction: Transaction, returns: Sequence[Return]) -> list[int]:
     """They wait again: in their old place, or from the end of their delay."""
-    groups, lost = _ours(transaction, [one.receipt for one in returns])
-    how = {one.receipt: one for one in returns}
-    for group in groups:
-        for counted in (True, False):
-            part = [one for one in group.receipts if how[one].delay_seconds <= 0 and how[one].counted == counted]
-            if part:
-                _return_now(transaction, Group(group.lease, part), counted)
-        for receipt in group.receipts:
-            if how[receipt].delay_seconds > 0:
-                _return_later(transaction, how[receipt])
-        group.open_up(transaction)
-        transaction.touched.add(group.queue)
+    lost: list[int] = []
+    for counted in (True, False):
+        for delayed in (False, True):
+            lost += _give_back(transaction, returns, counted, delayed)
     return lost
 
 
 def bury(transaction: Transaction, burials: Sequence[Burial], dead_name: str) -> list[int]:
     """Move them to the queue of the dead letters, where nothing is counted."""
     dead = transaction.queue(dead_name)
-    groups, lost = _ours(transaction, [one.receipt for one in burials])
-    envelopes = {one.receipt: one.envelope for one in burials}
+    groups, lost = ours(transaction, [one.receipt for one in burials])
+    envelopes = {one.receipt: one.envelope.decode() for one in burials}
     for group in groups:
+        group.extract(transaction)
         for receipt in group.receipts:
             transaction.sql("UPDATE message SET envelope = ? WHERE id = ?", (envelopes[receipt], receipt.number))
-        moved = transaction.sql(
+        transaction.sql(
             f"""INSERT INTO ready (queue, lane, id, count, since, failed, key)
-            SELECT ?, ?, id, 0, ?, NULL, NULL FROM held WHERE {_OURS}""",
+            SELECT ?, ?, id, 0, ?, NULL, NULL FROM held WHERE {group.WHICH}""",
             (dead.id, DEAD_LANE, transaction.now, *group.which),
-        ).rowcount
-        transaction.sql(f"DELETE FROM held WHERE {_OURS}", group.which)
-        transaction.grow(group.queue, -moved)
-        transaction.grow(dead.id, moved)
-        keys.leave(transaction, group.queue, group.keyed)
-        group.open_up(transaction)
+        )
+        transaction.sql(f"DELETE FROM held WHERE {group.WHICH}", group.which)
+        transaction.grow(dead.id, group.size)
+        _gone(transaction, group)
         transaction.touched.add(dead.id)
     return lost
 
@@ -117,66 +69,60 @@ def bury(transaction: Transaction, burials: Sequence[Burial], dead_name: str) ->
 def extend(transaction: Transaction, receipts: Sequence[Receipt], lease_seconds: float) -> tuple[list[int], float]:
     """Renew their leases; when the new ones end."""
     due = transaction.now + lease_seconds
-    groups, lost = _ours(transaction, receipts)
+    groups, lost = ours(transaction, receipts)
     for group in groups:
-        transaction.sql(f"UPDATE held SET due = ? WHERE {_OURS}", (due, *group.which))
+        transaction.sql(f"UPDATE held SET due = ? WHERE {group.WHICH}", (due, *group.which))
     return lost, due
 
 
-def _ours(transaction: Transaction, receipts: Sequence[Receipt]) -> tuple[list[Group], list[int]]:
-    """Those whose lease still runs, and the places of the others."""
-    transaction.flush()
-    places: dict[Lease, list[int]] = {}
-    for place, receipt in enumerate(receipts):
-        places.setdefault(receipt.lease, []).append(place)
-    groups: list[Group] = []
-    lost: list[int] = []
-    for lease, all_places in places.items():
-        numbers = _held(transaction, lease, [receipts[place].number for place in all_places])
-        found = set(json.loads(numbers))
-        lost += [place for place in all_places if receipts[place].number not in found]
-        kept = [receipts[place] for place in all_places if receipts[place].number in found]
-        if kept:
-            groups.append(Group(lease, kept, numbers))
-    return groups, lost
+def _gone(transaction: Transaction, group: Group) -> None:
+    """They have left the queue."""
+    transaction.grow(group.queue, -group.size)
+    keys.leave(transaction, group.queue, group.keyed)
+    group.open_up(transaction)
 
 
-def _held(transaction: Transaction, lease: Lease, numbers: Sequence[int]) -> str:
-    """Those of `numbers` that this lease still holds, as a JSON array."""
-    if lease.due <= transaction.now:
-        return "[]"
-    found: tuple[str] = transaction.sql(
-        f"SELECT json_group_array(id) FROM held WHERE token = ? AND {_OURS}",
-        (lease.token, lease.queue, lease.due, json.dumps(numbers)),
-    ).fetchone()
-    return found[0]
+def _give_back(transaction: Transaction, returns: Sequence[Return], counted: bool, delayed: bool) -> list[int]:
+    places = [
+        place for place, one in enumerate(returns) if one.counted == counted and (one.delay_seconds > 0) == delayed
+    ]
+    groups, lost = ours(transaction, [returns[place].receipt for place in places])
+    for group in groups:
+        if delayed:
+            _return_later(transaction, group, {one.receipt: one.delay_seconds for one in returns}, counted)
+        else:
+            _return_now(transaction, group, counted)
+        group.open_up(transaction)
+        transaction.touched.add(group.queue)
+    return [places[index] for index in lost]
 
 
 def _return_now(transaction: Transaction, group: Group, counted: bool) -> None:
     refund, failed = _price(transaction, counted)
     transaction.sql(
-        f"""INSERT INTO ready (queue, lane, id, count, since, failed, key)
-        SELECT queue, lane + CASE WHEN key IS NULL THEN 0 ELSE {PARKED} END, id, max(count - ?, 0), since,
+        f"""INSERT INTO ready (queue, lane, id, size, bundle, count, since, failed, key)
+        SELECT queue, lane + CASE WHEN key IS NULL THEN 0 ELSE {PARKED} END, id, size, bundle, max(count - ?, 0), since,
             coalesce(failed, CASE WHEN count > 0 THEN ? END), key
-        FROM held WHERE {_OURS}""",
+        FROM held WHERE {group.WHICH}""",
         (refund, failed, *group.which),
     )
-    transaction.sql(f"DELETE FROM held WHERE {_OURS}", group.which)
+    transaction.sql(f"DELETE FROM held WHERE {group.WHICH}", group.which)
     keys.mark(transaction, group.queue, group.keyed, WAITING)
 
 
-def _return_later(transaction: Transaction, one: Return) -> None:
-    refund, failed = _price(transaction, one.counted)
-    due = transaction.now + one.delay_seconds
-    receipt = one.receipt
-    transaction.sql(
-        """UPDATE held SET due = ?1, since = ?1, token = NULL, count = max(count - ?2, 0),
-            failed = coalesce(failed, CASE WHEN count > 0 THEN ?3 END)
-        WHERE queue = ?4 AND due = ?5 AND id = ?6""",
-        (due, refund, failed, receipt.lease.queue, receipt.lease.due, receipt.number),
-    )
-    if receipt.key is not None:
-        keys.mark(transaction, receipt.lease.queue, [(receipt.key, receipt.number)], DELAYED)
+def _return_later(transaction: Transaction, group: Group, delays: dict[Receipt, float], counted: bool) -> None:
+    """They leave their bundles: a delay may be long, and whole bundles would be kept for a few messages."""
+    group.extract(transaction)
+    refund, failed = _price(transaction, counted)
+    for receipt in group.receipts:
+        due = transaction.now + delays[receipt]
+        transaction.sql(
+            """UPDATE held SET due = ?1, since = ?1, token = NULL, count = max(count - ?2, 0),
+                failed = coalesce(failed, CASE WHEN count > 0 THEN ?3 END)
+            WHERE queue = ?4 AND due = ?5 AND id = ?6""",
+            (due, refund, failed, receipt.lease.queue, receipt.lease.due, receipt.number),
+        )
+    keys.mark(transaction, group.queue, group.keyed, DELAYED)
 
 
 def _price(transaction: Transaction, counted: bool) -> tuple[int, float | None]:

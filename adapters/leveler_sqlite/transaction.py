@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from leveler.errors import QueueNotFound
+from leveler_sqlite.bundles import Arrival, Bundle
 from leveler_sqlite.timeline import Timeline
 
 #: Rows per statement. Each statement gives up the interpreter lock, and from a busy event loop it is slow to come
@@ -29,20 +30,26 @@ class Table(NamedTuple):
 
     name: str
     columns: tuple[str, ...]
+    #: Whether payload is in the last column.
+    heavy: bool = False
 
     def insert(self, rows: int) -> str:
         row = f"({', '.join('?' * len(self.columns))})"
         return f"INSERT INTO {self.name} ({', '.join(self.columns)}) VALUES {', '.join([row] * rows)}"
 
 
-MESSAGE: Final = Table("message", ("id", "envelope", "body"))
-READY: Final = Table("ready", ("queue", "lane", "id", "count", "since", "key"))
+MESSAGE: Final = Table("message", ("id", "envelope", "body"), heavy=True)
+BUNDLE: Final = Table("bundle", ("id", "size", "lengths", "envelopes", "bodies"), heavy=True)
+READY: Final = Table("ready", ("queue", "lane", "id", "size", "bundle", "count", "since", "key"))
 HELD: Final = Table("held", ("queue", "due", "id", "lane", "count", "since", "key"))
 
 _STATEMENTS: Final = {
     table.name: tuple((rows, rows * len(table.columns), table.insert(rows)) for rows in _PORTIONS)
-    for table in (MESSAGE, READY, HELD)
+    for table in (MESSAGE, BUNDLE, READY, HELD)
 }
+
+_LAST_ID: Final = """SELECT max(coalesce((SELECT max(id) FROM message), 0),
+    coalesce((SELECT id + size - 1 FROM bundle WHERE id = (SELECT max(id) FROM bundle)), 0))"""
 
 
 class Transaction:
@@ -60,9 +67,13 @@ class Transaction:
         self.at, self.now = timeline.look()
         #: Queues in which something may have become ready, or will sooner than was known.
         self.touched: set[int] = set()
+        #: Payload that was written.
+        self.payload_bytes = 0
         self._queues: dict[str, Queue] = {}
         self._growth: dict[int, int] = {}
-        self._next_id = 0
+        #: 0 = not known yet; a file that has had no message yet is asked again.
+        self._last_id = 0
+        self._bundle: Bundle | None = None
         self._new: dict[str, list[Any]] = {}
 
     def queue(self, name: str) -> Queue:
@@ -96,18 +107,30 @@ class Transaction:
 
     def next_id(self) -> int:
         """For a new message: higher than that of every message in the file, so that order is by id."""
-        if not self._next_id:
-            [highest] = self.sql("SELECT max(id) FROM message").fetchone()
-            self._next_id = highest or 0
-        self._next_id += 1
-        return self._next_id
+        self._close_bundle()
+        return self._take_ids(1)
+
+    def add(self, queue: int, lane: int, arrivals: Sequence[Arrival]) -> None:
+        """New messages that are ready and have no key, to be stored with each other and those added just before."""
+        done = 0
+        while done < len(arrivals):
+            bundle = self._bundle
+            if bundle is None or bundle.place != (queue, lane):
+                self._close_bundle()
+                bundle = self._bundle = Bundle(queue, lane)
+            done += bundle.take(arrivals[done:])
+            if done < len(arrivals):
+                self._close_bundle()
 
     def put(self, table: Table, *row: Any) -> None:
         """Insert `row`, at the latest when somebody looks."""
         self._new.setdefault(table.name, []).extend(row)
+        if table.heavy:
+            self.payload_bytes += len(row[-1])
 
     def flush(self) -> None:
-        """Insert what was put. To be called by whoever looks at messages."""
+        """Insert what was put and added. To be called by whoever looks at messages."""
+        self._close_bundle()
         if self._new:
             new, self._new = self._new, {}
             for name, values in new.items():
@@ -119,6 +142,27 @@ class Transaction:
         for queue, by in self._growth.items():
             if by:
                 self.sql("UPDATE queue SET live = live + ? WHERE id = ?", (by, queue))
+
+    def _close_bundle(self) -> None:
+        """Those that were added have their ids now: nobody else gets one between theirs."""
+        if self._bundle is None:
+            return
+        bundle, self._bundle = self._bundle, None
+        size, lengths, envelopes, bodies = bundle.pack()
+        first = self._take_ids(size)
+        if size == 1:
+            self.put(MESSAGE, first, bundle.arrivals[0][1].decode(), bodies)
+        else:
+            self.put(BUNDLE, first, size, lengths, envelopes, bodies)
+        self.put(READY, *bundle.place, first, size, first if size > 1 else None, 0, self.now, None)
+
+    def _take_ids(self, count: int) -> int:
+        """The first of them."""
+        if not self._last_id:
+            [self._last_id] = self.sql(_LAST_ID).fetchone()
+        first = self._last_id + 1
+        self._last_id += count
+        return first
 
     def _insert(self, name: str, values: Sequence[Any]) -> None:
         start = 0

@@ -67,6 +67,8 @@ class Writer:
         self._dormant = False
         self._running = False
         self._process = os.getpid()
+        #: Grows whenever jobs are handed over: what was submitted in this turn can still be added to.
+        self.turn = 0
 
     async def start(self) -> None:
         """Open the file."""
@@ -144,6 +146,7 @@ class Writer:
 
     def _hand_over(self) -> None:
         if self._fresh:
+            self.turn += 1
             self._inbox.put(self._fresh)
             self._fresh = []
 
@@ -193,6 +196,8 @@ class Writer:
         while (jobs := self._next()) is not None:
             if jobs:
                 self._call(self._answer, jobs, committer.run(jobs))
+                if self._inbox.empty():
+                    committer.tidy()
             if self._watchers and committer.changed():
                 self._call(self._on_changed)
         committer.close()

@@ -34,8 +34,8 @@ class Buffer:
     def __len__(self) -> int:
         return len(self._ready)
 
-    async def take(self, most: int) -> list[Held]:
-        """1 to `most` deliveries that may start, as soon as there are any; none once it is closed."""
+    async def take(self, most: Callable[[], int]) -> list[Held]:
+        """1 to `most()` deliveries that may start, as soon as there are any; none once it is closed."""
         ready = self._ready
         while not ready:
             if self._closed:
@@ -46,7 +46,7 @@ class Buffer:
                 await idle
             finally:
                 self._waking = False
-        taken = [ready.popleft()] if most == 1 else [ready.popleft() for _ in range(min(most, len(ready)))]
+        taken = [ready.popleft() for _ in range(min(most(), len(ready)))]
         self._on_taken()
         if ready and self._workers:
             self._wake_worker()
@@ -64,9 +64,9 @@ class Buffer:
         self._ready.extend(self._leading(held) if self.ordered else held)
         self._wake_worker()
 
-    def put_first(self, held: Held) -> None:
-        """The same, ahead of everything else: it has waited already."""
-        self._ready.extendleft(self._leading([held]))
+    def put_first(self, held: Sequence[Held]) -> None:
+        """The same, ahead of everything else: they have waited already."""
+        self._ready.extendleft(reversed(self._leading(held)))
         self._wake_worker()
 
     def follow(self, held: Held, *, done: bool) -> list[Held]:

@@ -1,4 +1,4 @@
-"""The spine: deliveries -> decode -> acquire -> handle -> decide -> settle -> release. `Consumer._carry` is all of it.
+"""The spine: deliveries -> acquire -> decode -> handle -> decide -> settle -> release. `Consumer._carry` is all of it.
 
 Each step has a room of its own in this package; only this file knows them all.
 """
@@ -6,15 +6,16 @@ Each step has a room of its own in this package; only this file knows them all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery, QueueSpec
 from leveler.consumer.arrival import Arrivals
 from leveler.consumer.buffer import Buffer
-from leveler.consumer.decision import Decision, Park, Rules, decide, on_arrival, starts_alone, verdict_on
-from leveler.consumer.handler import Handler, Router, forget_cancellations
+from leveler.consumer.decision import Decision, Park, Rules, decide, may_all_start, on_arrival, starts_alone, verdict_on
+from leveler.consumer.handler import COMPLETED, Handler, Router, Runner, forget_cancellations
 from leveler.consumer.held import RUNNING, STOPPED, Held
 from leveler.consumer.intake import Intake, capacity_of
 from leveler.consumer.lease import Leases
@@ -25,6 +26,7 @@ from leveler.consumer.quarantine import Suspects
 from leveler.consumer.receiving import Receiving
 from leveler.consumer.report import ConsumerHealth, Report
 from leveler.consumer.runs import Runs
+from leveler.consumer.series import Series, Stride
 from leveler.consumer.settlement import Settlement
 from leveler.consumer.surroundings import Surroundings as Surroundings
 from leveler.consumer.threads import Threads
@@ -72,8 +74,9 @@ class Consumer:
         self._rules = Rules(queue=spec.name, retry=settings.retry, max_deliveries=settings.most_deliveries, can=can)
         self._threads = Threads(f"leveler-{spec.name}")
         bound = [handler.bind(around.middleware, self._threads.run, spec.name, around.state) for handler in handlers]
-        self._router = Router(bound)
+        self._decode = Router(bound).prepare
         self._loops = Loops(spec.name, around.clock)
+        self._stride = Stride()
         self._runs = Runs(around.clock, keeps=self._counts)
         self._parking = Parking(around.clock, on_time=self._unpark)
         verbs = asyncio.Semaphore(_VERBS_AT_ONCE if can.concurrent_verbs else 1)
@@ -107,7 +110,7 @@ class Consumer:
             isolate=lambda held: self._suspects.isolate(held),
             give_back=self._give_back,
             park=self._parking.park,
-            refusing=lambda: self._runs.refusing and not self._runs.keeping,
+            refusing=lambda: self._runs.sends_back,
         )
         self._intake = Intake(
             self._clock,
@@ -144,70 +147,60 @@ class Consumer:
 
     async def _work(self) -> None:
         """One worker. There are as many as runs at once."""
-        while batch := await self._buffer.take(1):
+        while batch := await self._buffer.take(self._next_stride):
+            many = len(batch) > 1
             await self._carry(batch)
+            if many:  # the others have a turn
+                await asyncio.sleep(0)
+            del batch  # an idle worker remembers nothing
 
     async def _carry(self, batch: list[Held]) -> None:
-        """The way of deliveries, step by step."""
-        self._runs.begin(batch)
+        """The way of deliveries, one after another, step by step."""
+        series = Series(batch, self._clock, self._stride, on_break=self._leave, on_ran=self._ran_well)
+        self._runs.begin(series)
         try:
-            ready = self._decode(batch)
-            if ready and await self._acquire(ready):
-                for held, outcome in zip(ready, await self._handle(ready), strict=True):
-                    decision = self._decide(held, outcome)
-                    self._settle(held, decision)
-                    self._release(held, outcome)
+            if await self._acquire(series):
+                for held in series:
+                    outcome = self._decode(held)
+                    if outcome is None:
+                        outcome = await self._handle(held)
+                    if outcome is COMPLETED and not held.lost:  # nearly always, so it is kept short
+                        self._settlement.settle(held, held.delivery)
+                        series.run_ended(held, True)
+                    else:
+                        self._settle(held, self._decide(held, outcome))
+                        self._release(held, outcome, series)
         finally:
-            self._runs.end(batch)
+            self._runs.end(series)
+        if series.task.cancelling():
+            await forget_cancellations(series.task)
 
     # The steps
 
-    def _decode(self, batch: list[Held]) -> list[Held]:
-        """Choose each one's handler and decode its value; settle at once those for which that is the end."""
-        ready = []
-        for held in batch:
-            outcome = self._router.prepare(held)
-            if outcome is None:
-                ready.append(held)
-            else:
-                self._settle(held, self._decide(held, outcome))
-        return ready
+    async def _acquire(self, series: Series) -> bool:
+        """Wait for the limits, and leave in the series what may start now. False if that is nothing."""
+        batch = series.batch
+        if self._runs.refusing or not self._limits.try_acquire(len(batch)):
+            [held] = batch  # where one would have to wait, nobody takes more
+            if not await self._runs.admit(held, series, partial(self._limits.acquire, 1)):
+                self._give_back(batch)
+                return False
+        if late := self._leases.late(batch):
+            batch[:] = [held for held in batch if held not in late]
+            self._limits.take_back(len(late))
+            self._give_back(late)
+        return bool(batch)
 
-    async def _acquire(self, ready: list[Held]) -> bool:
-        """Wait for the limits. False if none of them may start any more; then they are given back."""
-        runs = self._runs
-        while runs.refusing and runs.must_keep(ready):
-            await runs.keep(ready)
-        admitted = (not runs.refusing or runs.allow(ready)) and await self._limits.acquire(len(ready))
-        if not admitted and runs.refusing and runs.must_keep(ready):
-            return await self._acquire(ready)
-        if admitted and any(held.lost for held in ready):  # the wait was longer than the lease
-            self._limits.release(len(ready), 0.0, Verdict.NOTHING)
-            admitted = False
-        if not admitted:
-            self._give_back(ready)
-        return admitted
-
-    async def _handle(self, ready: list[Held]) -> list[Outcome]:
-        """Run the handler on each."""
-        outcomes = []
-        for held in ready:
-            held.task = asyncio.current_task() if held.handler.is_async else None
-            held.started_at = self._clock.monotonic()
-            held.state = RUNNING
-            self._runs.now += 1
+    def _handle(self, held: Held) -> Awaitable[Outcome]:
+        """Run the handler."""
+        if self._around.observers.present:
             self.report.started(held)
-            try:
-                outcomes.append(await held.handler.run(held))
-            finally:
-                held.run_seconds = self._clock.monotonic() - held.started_at
-                self._runs.now -= 1
-                if held.task is not None and held.task.cancelling():
-                    forget_cancellations(held.task)
-        return outcomes
+        held.state = RUNNING
+        handler: Runner = held.handler
+        return handler.run(held)
 
     def _decide(self, held: Held, outcome: Outcome) -> Decision:
-        held.outcome = outcome
+        held.outcome = None if held.lost else outcome
         if isinstance(outcome, Throttled) and outcome.after_seconds:
             self._limits.pause(min(outcome.after_seconds, self._rules.longest_seconds), outcome.downstream)
         return decide(outcome, held.delivery, self._rules, self._clock.now(), self._around.rng)
@@ -222,10 +215,32 @@ class Consumer:
         else:
             self._parking.park(held, decision.delay_seconds)
 
-    def _release(self, held: Held, outcome: Outcome) -> None:
-        """Let others start, and tell the limits how it went."""
+    def _release(self, held: Held, outcome: Outcome, series: Series) -> None:
+        """Let others start, and tell the limits how it went: that may be a reason to let nobody start."""
+        if held.handler is None:
+            self._limits.take_back(1)
+            return
+        series.run_ended(held, False)
+        self.report.tally.started += 1
         verdict = Verdict.NOTHING if held.lost else verdict_on(outcome)  # its end was the broker's doing
         self._limits.release(1, held.run_seconds, verdict)
+
+    # Between the steps
+
+    def _next_stride(self) -> int:
+        """How many a worker should take now: as many as may follow one another, if the last ones did."""
+        stride = self._stride.length
+        return max(1, self._limits.series(stride)) if stride > 1 and not self._runs.refusing else 1
+
+    def _leave(self, rest: Sequence[Held]) -> None:
+        """A series has broken off: this is for other workers."""
+        self._limits.take_back(len(rest))
+        leave = self._give_back if self._runs.sends_back else self._buffer.put_first
+        leave([held for held in rest if held.state < RUNNING and not held.lost])
+
+    def _ran_well(self, runs: int, seconds: float) -> None:
+        self.report.tally.started += runs
+        self._limits.release(runs, seconds, Verdict.SUCCESS)
 
     # What comes in
 
@@ -236,9 +251,9 @@ class Consumer:
 
     def _sort(self, arrived: Sequence[Held]) -> tuple[list[Held], list[Held]]:
         """Settle what need not be started; of the others, those that may start and those that must start alone."""
-        now = self._clock.now()
-        startable: list[Held] = []
-        suspects: list[Held] = []
+        startable, suspects, now = list[Held](), list[Held](), self._clock.now()
+        if may_all_start([held.delivery for held in arrived], self._rules):
+            return list(arrived), suspects
         for held in arrived:
             decision = on_arrival(held.delivery, self._rules, now)
             if decision is not None:
@@ -251,9 +266,9 @@ class Consumer:
 
     def _unpark(self, held: Held) -> bool:
         """Its time has come. False if it cannot start yet."""
-        if held.solo:
+        if starts_alone(held.delivery, self._rules):
             return self._suspects.isolate(held)
-        self._buffer.put_first(held)
+        self._buffer.put_first([held])
         return True
 
     # What goes out
@@ -269,16 +284,17 @@ class Consumer:
         self._limits.refuse()  # those that wait for a limit give theirs back themselves
         self._give_back(self._buffer.empty())
 
-    def _on_settled(self, held: Held, decision: Delivery | Abandon | DeadLetter) -> None:
-        self._leases.forget(held)
-        self.report.settled(held, decision)
+    def _on_settled(self, settled: Sequence[Held]) -> None:
+        self.report.settled(settled)
+        self._leases.forget(settled)
         if self._buffer.ordered:
-            self._follow(held, decision)
+            for held in settled:
+                self._follow(held, held.decision)
         self._intake.changed()
 
     def _on_lost(self, held: Held) -> None:
         self.report.lost(held)
-        self._runs.drop(held)
+        self._runs.look()
         self._parking.forget(held)
         self._buffer.drop(held)
         if self._buffer.ordered:
@@ -331,6 +347,7 @@ class Consumer:
             How many deliveries had to be left to the end of their lease; 0 when everything was settled.
         """
         self._runs.close()
+        self._limits.refuse()
         self._receiving.stop()
         self._intake.close()
         await self._intake.stop()
@@ -354,9 +371,9 @@ class Consumer:
     async def make_quiet(self) -> None:
         """See `leveler.consumer.quarantine.Member`."""
         self._runs.be_quiet()
+        self._limits.refuse()
         self._intake.pause()
         await self._intake.stop()
-        self._limits.refuse()
         if not self._runs.keeping:
             self._give_back_unstarted()
             self._give_back(self._suspects.withdraw())
@@ -369,7 +386,8 @@ class Consumer:
         self._intake.resume()
 
     def health(self) -> ConsumerHealth:
-        return ConsumerHealth(self.report.consuming, self._runs.now, len(self._leases), replace(self.report.tally))
+        tally = replace(self.report.tally, started=self.report.tally.started + self._runs.now)
+        return ConsumerHealth(self.report.consuming, self._runs.now, len(self._leases), tally)
 
     @property
     def busy(self) -> bool:

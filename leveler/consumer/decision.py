@@ -16,6 +16,7 @@ after a run         Completed                       complete
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -83,6 +84,16 @@ def on_arrival(delivery: Delivery, rules: Rules, now: datetime) -> Decision | No
     if (early := message.delay_seconds(now)) > _EARLY_SECONDS:
         return rules.give_back(delivery, early)
     return None
+
+
+def may_all_start(deliveries: Sequence[Delivery], rules: Rules) -> bool:
+    """Whether there is nothing about any of them that would have to be thought of; nearly always so."""
+    most = rules.retry.max_attempts
+    for delivery in deliveries:
+        message = delivery.message
+        if delivery.attempt > most or message.not_before is not None or message.expires_at is not None:
+            return False
+    return True
 
 
 def starts_alone(delivery: Delivery, rules: Rules) -> bool:

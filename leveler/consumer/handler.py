@@ -7,6 +7,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from leveler.codec import decoder_for
@@ -48,13 +49,12 @@ class Handler:
 
     def bind(self, middleware: Sequence[Middleware], in_thread: InThread, queue: str, state: Any) -> Runner:
         """What runs it in one consumer. Middleware is composed here, once; without any there is nothing to pay."""
-        call = self._call(in_thread)
         if not middleware and self.is_async and not self.takes_context:
-            return Runner(self, lambda held: self.function(held.value))
-
+            return Runner(self, self.function, None)
+        call = self._call(in_thread)
         for layer in reversed(middleware):
             call = functools.partial(_layer, layer, call)
-        return Runner(self, lambda held: call(held.value, Context(held, queue, state)))
+        return Runner(self, call, lambda held: Context(held, queue, state))
 
     def _call(self, in_thread: InThread) -> Next:
         function = self.function
@@ -77,18 +77,28 @@ async def _layer(middleware: Middleware, call_next: Next, value: Any, ctx: Conte
 
 
 class Runner:
-    """Runs one handler for one consumer."""
+    """Runs one handler for one consumer.
 
-    def __init__(self, handler: Handler, call: Callable[[Held], Awaitable[Any]]) -> None:
+    Args:
+        handler: whose function it is.
+        call: runs it, with the value and the context, or with the value alone where there is no `context`.
+        context: makes what a call is told besides the value.
+    """
+
+    def __init__(
+        self, handler: Handler, call: Callable[..., Awaitable[Any]], context: Callable[[Held], Context] | None
+    ) -> None:
         self.handler = handler
         self.decode = handler.decode
         self.is_async = handler.is_async
         self._call = call
+        self._context = context
 
     async def run(self, held: Held) -> Outcome:
         """Run the handler on `held` to its end. Whatever it does, it comes back as an outcome."""
         try:
-            result = await self._call(held)
+            context = self._context
+            result = await (self._call(held.value, context(held)) if context else self._call(held.value))
         except GeneratorExit:
             raise
         except BaseException as error:  # even a SystemExit ends its message, never its worker
@@ -97,7 +107,7 @@ class Runner:
                 return outcome if isinstance(outcome, Outcome) else Failed(outcome)
         else:
             if held.cut is None:
-                return result if isinstance(result, Outcome) else COMPLETED
+                return COMPLETED if result is None or not isinstance(result, Outcome) else result
         return _cut(held, self.handler.name)
 
 
@@ -109,20 +119,23 @@ class Router:
         self._any = next((runner for runner in runners if runner.handler.type is None), None)
 
     def prepare(self, held: Held) -> Outcome | None:
-        """Choose the handler and decode the value. An outcome if that alone decides."""
+        """Choose the handler and decode the value. An outcome if that alone decides; then there is no handler."""
         message = held.delivery.message
         runner = self._by_type.get(message.type, self._any) if self._by_type else self._any
         if runner is None:
+            held.handler = None
             known = ", ".join(sorted(map(repr, self._by_type)))
             # A rolling deploy may know the type elsewhere, or soon: it is tried again before it is given up.
             return Failed(UnknownType(f"no handler takes messages of type {message.type!r}; this worker knows {known}"))
+        decode = runner.decode
         held.handler = runner
         try:
-            decode = runner.decode
             held.value = message if decode is None else decode(message.body, message.content_type)
         except DecodeError as error:
+            held.handler = None
             return Undecodable(error)
         except Exception as error:  # this process is at fault, not the message: out of memory, for example
+            held.handler = None
             return Failed(error)
         return None
 
@@ -136,11 +149,14 @@ def _cut(held: Held, name: str) -> Outcome:
     return Stopped()
 
 
-def forget_cancellations(task: asyncio.Task[Any]) -> None:
+async def forget_cancellations(worker: asyncio.Task[Any]) -> None:
     """Whatever was cancelled meant the run that has ended, not the worker, which goes on. Some of it may be left over
-    from a `TaskGroup` of the handler's: it does not always take its own back."""
-    while task.cancelling():
-        task.uncancel()
+    from a `TaskGroup` of the handler's, which does not always take its own back; and a task that is cancelled while it
+    does not wait hears of it only when it waits next."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    while worker.cancelling():
+        worker.uncancel()
 
 
 def _only(error: BaseException) -> BaseException:

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from leveler.adapter import Delivery, Receiver
+import msgspec
+
+from leveler.adapter import Abandon, DeadLetter, Delivery, Receiver
 from leveler.message import Message
 from leveler.outcome import Outcome
 
@@ -23,40 +25,43 @@ LEASE_LOST: Final = "lease lost"
 STOPPED: Final = "stopped"
 
 
-class Held:
-    """One delivery, where it is in this process, and what has happened to it here.
+class Held(msgspec.Struct, eq=False, gc=False):  # `Leases.forget` breaks the only circle
+    """One delivery, where it is in this process, and what has happened to it here. Made once per message."""
 
-    The class attributes are the state at receipt: nearly no delivery ever needs another value in most of them, and
-    this object is made once per message.
-    """
-
-    state = ARRIVED
-    #: The codec's value for the handler.
+    delivery: Delivery
+    receiver: Receiver
+    state: int = ARRIVED
+    #: The codec's value for the handler, from the decoding to the end of the run.
     value: Any = None
     #: Who will run it; chosen by type.
     handler: Any = None
     #: When its run began; None before.
     started_at: float | None = None
     #: How long its run took.
-    run_seconds = 0.0
-    #: What its run ended with.
+    run_seconds: float = 0.0
+    #: What its run ended with, unless it just completed.
     outcome: Outcome | None = None
+    #: What it is to be settled with; the bare delivery: it is completed.
+    decision: Delivery | Abandon | DeadLetter | None = None
+    #: How long to wait if the broker does not take that this time.
+    retry_seconds: float = 0.0
     #: The worker that runs it, while it can be interrupted.
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[Any] | None = None
     #: Why its run was cut short: `TIMEOUT`, `LEASE_LOST` or `STOPPED`.
     cut: str | None = None
     #: The lease is over: it is no longer ours to settle.
-    lost = False
+    lost: bool = False
     #: An `extend` for it is under way.
-    extending = False
+    extending: bool = False
     #: Delivered more often than it may be started: it starts alone.
-    solo = False
-    #: A worker has it, and has not ordered its settlement yet.
-    carried = False
+    solo: bool = False
 
-    def __init__(self, delivery: Delivery, receiver: Receiver) -> None:
-        self.delivery = delivery
-        self.receiver = receiver
+    def waits(self, started_at: float, worker: asyncio.Task[Any]) -> None:
+        """Its handler, which began at `started_at`, waits for something: from now on it may be cut short."""
+        self.started_at = started_at
+        self.task = worker if self.handler.is_async else None
+        if self.cut is not None and self.task is not None:
+            self.task.cancel()
 
     def interrupt(self, why: str) -> None:
         """Cut the run short. A ``def`` handler is only told: nobody can stop a thread."""

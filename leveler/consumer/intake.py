@@ -25,7 +25,7 @@ HORIZON_SECONDS: Final = 0.1
 WAIT_SECONDS: Final = 5.0
 
 # Enough for handlers so quick that a trip to the broker is long beside them.
-_MIN_CAPACITY: Final = 1000
+_MIN_CAPACITY: Final = 2000
 _FIRST_RETRY_SECONDS: Final = 0.1
 _LAST_RETRY_SECONDS: Final = 5.0
 _SHORTEST_WAIT_SECONDS: Final = 0.001
@@ -48,9 +48,11 @@ class Demand:
         """How many to ask for now; 0 = do not ask.
 
         While the buffer still holds more than could be asked for, it is better to wait: few large receives cost
-        less than many small ones, and nobody is waiting for them.
+        less than many small ones, and nobody is waiting for them. Never for more than half of what may be held: so
+        the broker fetches one half, and settles it, while handlers run on the other.
         """
-        credit = min(self.startable - self.buffered, self.capacity - self.held)
+        half = (self.capacity + 1) // 2
+        credit = min(self.startable - self.buffered, self.capacity - self.held, half)
         return int(credit) if credit >= 1 and credit >= self.buffered else 0
 
 

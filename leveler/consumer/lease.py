@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from leveler.adapter import Capabilities, Receiver
@@ -89,14 +89,17 @@ class Leases:
         """These are ours from now on."""
         if not self._held:
             self._wanted.set()
-        for one in held:
-            self._held[one] = None
+        self._held.update(dict.fromkeys(held))
 
-    def forget(self, held: Held) -> None:
-        """It is settled, or lost."""
-        self._held.pop(held, None)
+    def forget(self, held: Iterable[Held]) -> None:
+        """These are settled, or lost."""
+        forget = self._held.pop
+        for one in held:
+            forget(one, None)
+            if one.outcome is not None:  # an error remembers the frames that it came through, and they remember `one`
+                one.outcome = None
         if self._stuck:
-            self._stuck.discard(held)
+            self._stuck.difference_update(held)
 
     async def run(self) -> None:
         """Sweep for ever. Asleep while nothing is held."""
@@ -145,6 +148,17 @@ class Leases:
                 found.stale.append(held)
         return found
 
+    def late(self, batch: Sequence[Held]) -> list[Held]:
+        """Those that must not start any more: their lease is over, or is not renewed and ends before a run may."""
+        now = self._clock.monotonic()
+        needed = now if self._can.extend else now + self._timeout
+        if min([held.delivery.leased_until for held in batch]) > needed:
+            return []
+        for held in batch:
+            if held.delivery.leased_until <= now:  # the process stood still, and no sweep has seen it yet
+                self.lose(held)
+        return [held for held in batch if held.lost or held.delivery.leased_until <= needed]
+
     def lose(self, held: Held) -> None:
         """Its lease is over: stop its run, and never settle it."""
         if not held.lost:
@@ -152,7 +166,7 @@ class Leases:
             if held.cut == TIMEOUT and held.state == RUNNING:
                 self._tell_stuck(held)
             held.interrupt(LEASE_LOST)
-            self.forget(held)
+            self.forget((held,))
             self._on_lost(held)
 
     def lose_all(self, receiver: Receiver) -> None:

@@ -113,8 +113,9 @@ class Suspects:
 
     async def finished(self, clock: Clock, seconds: float) -> None:
         """Wait until none runs alone, or for so long."""
-        if self._task is not None and not await ended((self._task,), clock, seconds):
-            self._task.cancel()
+        task = self._task  # it may end while this waits
+        if task is not None and not await ended((task,), clock, seconds):
+            task.cancel()
 
     async def _run_alone(self, held: Held) -> None:
         try:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from leveler.adapter import Abandon, DeadLetter, Delivery
+from leveler.adapter import Abandon, DeadLetter
 from leveler.consumer.held import Held
 from leveler.errors import LevelerError
 from leveler.events import (
@@ -23,7 +24,7 @@ from leveler.events import (
     SettlementFailed,
     log,
 )
-from leveler.outcome import Completed, Failed, Outcome, Retry, Snooze, Stopped, Throttled
+from leveler.outcome import Failed, Outcome, Retry, Snooze, Stopped, Throttled
 
 
 @dataclass(slots=True)
@@ -69,41 +70,41 @@ class Report:
         self._observers = observers
 
     def started(self, held: Held) -> None:
-        self.tally.started += 1
-        if self._observers:
-            self._observers.tell(MessageStarted(self._queue, held.delivery.message, held.delivery.attempt))
+        """Only told, and only where somebody listens: they are counted when they have ended."""
+        self._observers.tell(MessageStarted(self._queue, held.delivery.message, held.delivery.attempt))
 
-    def settled(self, held: Held, decision: Delivery | Abandon | DeadLetter) -> None:
-        """The broker took it."""
-        if decision is held.delivery:
-            self.tally.completed += 1
-            if self._observers:
-                self._observers.tell(
-                    MessageCompleted(self._queue, held.delivery.message, held.delivery.attempt, held.run_seconds)
-                )
-        elif isinstance(decision, DeadLetter):
-            self._dead_lettered(held, decision)
-        elif isinstance(decision, Abandon):
-            self._abandoned(held, decision)
+    def settled(self, settled: Sequence[Held]) -> None:
+        """The broker took these."""
+        completed = [held for held in settled if held.decision is held.delivery]
+        self.tally.completed += len(completed)
+        if self._observers.present:
+            for held in completed:
+                self._completed(held)
+        if len(completed) < len(settled):
+            for held in settled:
+                if isinstance(held.decision, DeadLetter):
+                    self._dead_lettered(held, held.decision)
+                elif isinstance(held.decision, Abandon):
+                    self._abandoned(held, held.decision)
 
     def lost(self, held: Held) -> None:
         self.tally.lost += 1
         message, attempt = held.delivery.message, held.delivery.attempt
         log.warning("%s: the lease of message %s (attempt %d) was lost", self._queue, message.id, attempt)
-        if self._observers:
-            done = isinstance(held.outcome, Completed)
+        if self._observers.present:
+            done = held.decision is held.delivery
             self._observers.tell(DeliveryLost(self._queue, message, attempt, done))
 
     def quarantined(self, held: Held) -> None:
         message, attempt = held.delivery.message, held.delivery.attempt
         log.warning("%s: message %s arrives for the %dth time and starts alone", self._queue, message.id, attempt)
-        if self._observers:
+        if self._observers.present:
             self._observers.tell(Quarantined(self._queue, message, attempt))
 
     def settlement_failed(self, held: Held, verb: str, error: LevelerError) -> None:
         self.tally.settlements_failed += 1
         log.warning("%s: %s of message %s failed: %s", self._queue, verb, held.delivery.message.id, error)
-        if self._observers:
+        if self._observers.present:
             self._observers.tell(
                 SettlementFailed(self._queue, held.delivery.message, held.delivery.attempt, verb, error)
             )
@@ -117,7 +118,7 @@ class Report:
             "until it returns: let it look at ctx.cancelled",
             self._queue, message.id, run_seconds, why,
         )  # fmt: skip
-        if self._observers:
+        if self._observers.present:
             self._observers.tell(HandlerStuck(self._queue, message, held.delivery.attempt, run_seconds))
 
     def blocked(self, blocked_seconds: float) -> None:
@@ -126,37 +127,41 @@ class Report:
             "async def handler? Make it a def handler: those run in threads",
             self._queue, blocked_seconds,
         )  # fmt: skip
-        if self._observers:
+        if self._observers.present:
             self._observers.tell(LoopBlocked(self._queue, blocked_seconds))
 
     def ready(self) -> None:
         self.consuming = True
-        if self._observers:
+        if self._observers.present:
             self._observers.tell(ReceiverReady(self._queue))
 
     def down(self, error: BaseException) -> None:
         self.consuming = False
         self.tally.receivers_lost += 1
         log.warning("%s: not receiving: %s", self._queue, error)
-        if self._observers:
+        if self._observers.present:
             self._observers.tell(ReceiverDown(self._queue, error))
 
     def unavailable(self, error: BaseException) -> None:
         self.consuming = False
         log.warning("%s: the broker does not answer: %s", self._queue, error)
 
+    def _completed(self, held: Held) -> None:
+        message, attempt = held.delivery.message, held.delivery.attempt
+        self._observers.tell(MessageCompleted(self._queue, message, attempt, held.run_seconds))
+
     def _dead_lettered(self, held: Held, decision: DeadLetter) -> None:
         self.tally.dead_lettered += 1
         message, death = held.delivery.message, decision.death
         log.warning("%s: message %s dead-lettered: %s %s", self._queue, message.id, death.reason, death.error_type)
-        if self._observers:
+        if self._observers.present:
             self._observers.tell(MessageDeadLettered(self._queue, message, held.delivery.attempt, death))
 
     def _abandoned(self, held: Held, decision: Abandon) -> None:
         message, attempt, outcome = held.delivery.message, held.delivery.attempt, held.outcome
         if decision.counted and isinstance(outcome, Retry | Stopped):
             self.tally.retried += 1
-            if self._observers:
+            if self._observers.present:
                 error = outcome.error if isinstance(outcome, Failed) else outcome.__cause__
                 self._observers.tell(MessageRetried(self._queue, message, attempt, decision.delay_seconds, error))
             return
@@ -164,7 +169,7 @@ class Report:
             self.tally.returned_counted += 1
         else:
             self.tally.returned += 1
-        if self._observers:
+        if self._observers.present:
             why = _why(outcome, decision) + ("-counted" if decision.counted else "")
             self._observers.tell(MessageReturned(self._queue, message, attempt, decision.delay_seconds, why))
 

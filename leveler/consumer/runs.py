@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from leveler.adapter import INFINITE
 from leveler.clock import Clock
@@ -11,11 +12,28 @@ from leveler.consumer.held import Held
 from leveler.patience import resolve
 
 
+class Carrier(Protocol):
+    """What a worker carries."""
+
+    #: It waits until it may start again; see `Runs.keep`.
+    kept: bool
+
+    @property
+    def carries(self) -> bool:
+        """Whether something follows for it."""
+        ...
+
+    @property
+    def runs(self) -> bool:
+        """Whether a handler runs."""
+        ...
+
+
 class Runs:
     """The handler runs of one consumer.
 
-    A delivery is carried from the moment when a worker takes it until its settlement is ordered. One whose lease is
-    lost is nobody's business any more, even if its handler never ends: nothing waits for it.
+    A delivery is carried while it waits for its limits, and from its start until its settlement is ordered. One whose
+    lease is lost is nobody's business any more, even if its handler never ends: nothing waits for it.
 
     Args:
         clock: time.
@@ -25,29 +43,33 @@ class Runs:
     def __init__(self, clock: Clock, *, keeps: bool) -> None:
         self._clock = clock
         self._keeps = keeps
-        #: Handlers that run.
-        self.now = 0
-        self._carried = 0
+        self._under_way: set[Carrier] = set()
         self._waiting: list[asyncio.Future[None]] = []
-        self._kept: list[tuple[asyncio.Future[None], Sequence[Held]]] = []
+        self._kept: list[tuple[asyncio.Future[None], Carrier]] = []
         self._hurried = False
         #: Nothing is started any more.
         self.closed = False
         #: Nothing is started now, but what is to start alone.
         self.refusing = False
 
-    def allow(self, batch: Sequence[Held]) -> bool:
-        """Whether it may be started although we are refusing."""
-        return not self.closed and all(held.solo for held in batch)
+    @property
+    def now(self) -> int:
+        """Handlers that run."""
+        return sum(carrier.runs for carrier in self._under_way)
+
+    @property
+    def _carried(self) -> bool:
+        return any(carrier.carries for carrier in self._under_way)
 
     @property
     def keeping(self) -> bool:
         """Whether what must not start now is kept."""
         return self._keeps and not self.closed
 
-    def must_keep(self, batch: Sequence[Held]) -> bool:
-        """Whether to `keep` it, while we are refusing."""
-        return self.keeping and not self.allow(batch)
+    @property
+    def sends_back(self) -> bool:
+        """Whether what must not start now goes back."""
+        return self.refusing and not self.keeping
 
     def be_quiet(self) -> None:
         """Start nothing but what is to start alone, until `be_loud`."""
@@ -62,38 +84,49 @@ class Runs:
         self.refusing = self.closed = True
         self._look_again()
 
-    async def keep(self, batch: Sequence[Held]) -> None:
-        """Wait with `batch` until `be_loud` or `close`. Nothing waits for it meanwhile."""
-        for held in batch:
-            self.drop(held)
+    async def admit(self, held: Held, carrier: Carrier, acquire: Callable[[], Awaitable[bool]]) -> bool:
+        """Wait with `held` until it may start, and until `acquire` has let it. False if it is not to start any more."""
+        while True:
+            while self._must_keep(held):
+                await self._keep(carrier)
+            admitted = self._allows(held) and await acquire()
+            if admitted or not self._must_keep(held):
+                return admitted
+
+    async def _keep(self, carrier: Carrier) -> None:
+        """Wait until `be_loud` or `close`. Nothing waits for it meanwhile."""
+        carrier.kept = True
+        self.look()
         over = asyncio.get_running_loop().create_future()
-        self._kept.append((over, batch))
+        self._kept.append((over, carrier))
         await over
+
+    def _allows(self, held: Held) -> bool:
+        """Whether it may be started now."""
+        return not self.refusing or (held.solo and not self.closed)
+
+    def _must_keep(self, held: Held) -> bool:
+        return self.keeping and not self._allows(held)
 
     def _look_again(self) -> None:
         kept, self._kept = self._kept, []
-        for over, batch in kept:
-            self.begin(batch)  # from now on, not only when its worker has noticed
+        for over, carrier in kept:
+            carrier.kept = False  # from now on, not only when its worker has noticed
             resolve(over)
 
-    def begin(self, batch: Sequence[Held]) -> None:
-        """A worker carries `batch` from now on."""
-        for held in batch:
-            held.carried = True
-        self._carried += len(batch)
+    def begin(self, carrier: Carrier) -> None:
+        """A worker carries it from now on."""
+        self._under_way.add(carrier)
 
-    def end(self, batch: Sequence[Held]) -> None:
-        """All that follows for `batch` is under way."""
-        for held in batch:
-            self.drop(held)
+    def end(self, carrier: Carrier) -> None:
+        """All that follows for it is under way."""
+        self._under_way.discard(carrier)
+        self.look()
 
-    def drop(self, held: Held) -> None:
-        """Nothing follows for `held` any more, if a worker carries it."""
-        if held.carried:
-            held.carried = False
-            self._carried -= 1
-            if not self._carried and self._waiting:
-                self._let_go()
+    def look(self) -> None:
+        """Something may not be carried any more."""
+        if self._waiting and not self._carried:
+            self._let_go()
 
     def hurry(self) -> None:
         """End the `wait` that is under way, and those to come until `take_time`."""

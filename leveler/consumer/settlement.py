@@ -19,13 +19,21 @@ _LAST_RETRY_SECONDS: Final = 2.0
 Settled = Delivery | Abandon | DeadLetter
 
 
-class Item(NamedTuple):
-    """One delivery and what is to become of it."""
+class Call(NamedTuple):
+    """One call of a verb."""
 
-    held: Held
-    decision: Settled
-    #: How long to wait if the broker does not take it this time.
-    retry_seconds: float = _FIRST_RETRY_SECONDS
+    receiver: Receiver
+    verb: str
+    batch: list[Held]
+
+
+class Sorted(NamedTuple):
+    """What can be done now with what is to be settled."""
+
+    calls: list[Call]
+    lost: list[Held]
+    #: A verb for them is under way.
+    busy: list[Held]
 
 
 class Settlement:
@@ -41,9 +49,9 @@ class Settlement:
         can: the largest batch.
         clock: time.
         verbs: as many verbs as the broker bears at once, shared with the leases.
-        on_settled: told of each item that the broker took.
-        on_lost: told of each item whose lease has ended first, even if that was known.
-        on_failed: told of each item that the broker refused this time, and why.
+        on_settled: told of what the broker took.
+        on_lost: told of each one whose lease has ended first, even if that was known.
+        on_failed: told of each one that the broker refused this time, and why.
     """
 
     def __init__(
@@ -52,7 +60,7 @@ class Settlement:
         clock: Clock,
         verbs: asyncio.Semaphore,
         *,
-        on_settled: Callable[[Held, Settled], object],
+        on_settled: Callable[[Sequence[Held]], object],
         on_lost: Callable[[Held], object],
         on_failed: Callable[[Held, str, LevelerError], object],
     ) -> None:
@@ -61,8 +69,11 @@ class Settlement:
         self._on_settled = on_settled
         self._on_lost = on_lost
         self._on_failed = on_failed
-        self._pending: list[Item] = []
-        self._unsettled = 0
+        self._pending: list[Held] = []
+        # Pending again when the extension of their lease has ended.
+        self._busy: list[Held] = []
+        # Not pending and not settled either: under way, busy, or to be tried again.
+        self._out = 0
         self._wanted = asyncio.Event()
         self._empty = asyncio.Event()
         self._empty.set()
@@ -73,11 +84,11 @@ class Settlement:
     def settle(self, held: Held, decision: Settled) -> None:
         """Carry `decision` out, soon. Returns at once."""
         held.state = SETTLING
-        self._pending.append(Item(held, decision))
-        self._unsettled += 1
-        if self._unsettled == 1:
+        held.decision = decision
+        if not self._pending:
             self._empty.clear()
-        self._wanted.set()
+            self._wanted.set()
+        self._pending.append(held)
 
     async def settled(self) -> None:
         """Wait until everything given so far is settled or lost."""
@@ -85,8 +96,8 @@ class Settlement:
 
     def look_again(self) -> None:
         """An extension has ended: what waited for it may be settled."""
-        if self._pending:
-            self._wanted.set()
+        busy, self._busy = self._busy, []
+        self._requeue(busy)
 
     async def run(self) -> None:
         """Settle, until `finish`. Asleep while there is nothing to settle."""
@@ -97,11 +108,7 @@ class Settlement:
             if self._closed:
                 continue
             self._idle.clear()
-            items, self._pending = self._pending, []
-            if any(item.held.extending for item in items):  # no delivery ever has two verbs at once
-                self._pending = [item for item in items if item.held.extending]
-                items = [item for item in items if not item.held.extending]
-            await self._flush(items)
+            await self._flush()
 
     async def finish(self, seconds: float) -> None:
         """Settle what there is, for so long, and nothing after. No verb is under way in the end."""
@@ -111,73 +118,92 @@ class Settlement:
             waiting.cancel()
             self._closed = True
 
-    async def _flush(self, items: list[Item]) -> None:
-        now = self._clock.monotonic()
-        due: list[Item] = []
-        for item in items:
-            if item.held.lost or item.held.delivery.leased_until <= now:
-                self._lost(item)
-            else:
-                due.append(item)
-        calls = [self._apply(receiver, verb, batch) for receiver, verb, batch in self._batches(due)]
+    async def _flush(self) -> None:
+        pending, self._pending = self._pending, []
+        self._out += len(pending)
+        calls, lost, busy = sort(pending, self._clock.monotonic(), self._can.max_batch)
+        self._busy += busy
+        for held in lost:
+            self._lost(held)
         if len(calls) == 1:
-            self._try_again(await calls[0])
+            self._try_again(await self._apply(*calls[0]))
         elif calls:
-            self._try_again([item for again in await asyncio.gather(*calls) for item in again])
+            failed = await asyncio.gather(*(self._apply(*call) for call in calls))
+            self._try_again([held for again in failed for held in again])
 
-    def _batches(self, items: list[Item]) -> list[tuple[Receiver, str, list[Item]]]:
-        """Items by receiver and verb, in order, no batch above the broker's."""
-        groups: dict[tuple[Receiver, str], list[Item]] = {}
-        for item in items:
-            groups.setdefault((item.held.receiver, _verb(item.decision)), []).append(item)
-        size = self._can.max_batch
-        return [
-            (receiver, verb, group[start : start + size])
-            for (receiver, verb), group in groups.items()
-            for start in range(0, len(group), size)
-        ]
-
-    async def _apply(self, receiver: Receiver, verb: str, batch: list[Item]) -> list[Item]:
+    async def _apply(self, receiver: Receiver, verb: str, batch: list[Held]) -> list[Held]:
         """Call the verb. Those that the broker did not take and that may be tried again."""
         async with self._verbs:
-            failed = await _failures(getattr(receiver, verb), [item.decision for item in batch])
-        again: list[Item] = []
-        for index, item in enumerate(batch):
-            error = failed.get(index) if failed else None
-            if error is None:
-                self._done()
-                self._on_settled(item.held, item.decision)
-            elif isinstance(error, LeaseLost | ReceiverLost):
-                self._lost(item)
-            else:
-                self._on_failed(item.held, verb, error)
-                again.append(item)
-        return again
+            failed = await _failures(getattr(receiver, verb), [held.decision for held in batch])
+        if not failed:
+            self._took(batch)
+            return []
+        self._took([held for index, held in enumerate(batch) if index not in failed])
+        refused = [(held, failed[index]) for index, held in enumerate(batch) if index in failed]
+        return [held for held, error in refused if self._may_try_again(held, verb, error)]
 
-    def _try_again(self, items: list[Item]) -> None:
-        if items:
-            wait = max(item.retry_seconds for item in items)
-            later = min(wait * 2, _LAST_RETRY_SECONDS)
-            self._clock.call_later(wait, lambda: self._requeue([item._replace(retry_seconds=later) for item in items]))
+    def _may_try_again(self, held: Held, verb: str, error: LevelerError) -> bool:
+        if isinstance(error, LeaseLost | ReceiverLost):
+            self._lost(held)
+            return False
+        self._on_failed(held, verb, error)
+        return True
 
-    def _requeue(self, items: list[Item]) -> None:
-        self._pending.extend(items)
-        self._wanted.set()
+    def _try_again(self, refused: list[Held]) -> None:
+        if refused:
+            wait = max(held.retry_seconds or _FIRST_RETRY_SECONDS for held in refused)
+            for held in refused:
+                held.retry_seconds = min(wait * 2, _LAST_RETRY_SECONDS)
+            self._clock.call_later(wait, lambda: self._requeue(refused))
 
-    def _lost(self, item: Item) -> None:
-        self._done()
-        self._on_lost(item.held)
+    def _requeue(self, again: list[Held]) -> None:
+        if again:
+            self._out -= len(again)
+            self._pending.extend(again)
+            self._wanted.set()
 
-    def _done(self) -> None:
-        self._unsettled -= 1
-        if not self._unsettled:
+    def _took(self, settled: list[Held]) -> None:
+        self._done(len(settled))
+        self._on_settled(settled)
+
+    def _lost(self, held: Held) -> None:
+        self._done(1)
+        self._on_lost(held)
+
+    def _done(self, count: int) -> None:
+        self._out -= count
+        if not self._out and not self._pending:
             self._empty.set()
 
 
-def _verb(decision: Settled) -> str:
-    if isinstance(decision, Delivery):
-        return "complete"
-    return "abandon" if isinstance(decision, Abandon) else "dead_letter"
+def sort(pending: Sequence[Held], now: float, max_batch: int) -> Sorted:
+    """By receiver and verb, in order, no batch above `max_batch`; pure."""
+    groups: dict[tuple[Receiver, type], list[Held]] = {}
+    lost: list[Held] = []
+    busy: list[Held] = []
+    batch: list[Held] = []
+    receiver: Receiver | None = None
+    kind: type | None = None
+    for held in pending:
+        if held.lost or held.delivery.leased_until <= now:
+            lost.append(held)
+        elif held.extending:  # no delivery ever has two verbs at once
+            busy.append(held)
+        else:
+            if held.receiver is not receiver or type(held.decision) is not kind:
+                receiver = held.receiver
+                kind = type(held.decision)
+                batch = groups.setdefault((receiver, kind), [])
+            batch.append(held)
+    calls = [
+        Call(of, _VERBS.get(what, "complete"), group[start : start + max_batch])
+        for (of, what), group in groups.items()
+        for start in range(0, len(group), max_batch)
+    ]
+    return Sorted(calls, lost, busy)
+
+
+_VERBS: Final[dict[type, str]] = {Abandon: "abandon", DeadLetter: "dead_letter"}
 
 
 async def _failures(verb: Callable[[Sequence[Any]], Awaitable[None]], items: list[Any]) -> dict[int, LevelerError]:

@@ -7,6 +7,7 @@ meanwhile, which is the best that this client can do; neither has retries, delay
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
 import uuid
 from collections.abc import AsyncIterator, Sequence
@@ -39,7 +40,7 @@ def url() -> str:
 
 def prefix(folder: Path) -> str:
     """Of all keys of one measurement."""
-    return f"bench:{folder.name}:"
+    return f"bench:{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}:"
 
 
 def clear(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """The raw limit on SQLite: one table, one connection, one thread; as few statements as at-least-once allows.
 
-A claim leases 100 messages, in the transaction that removes the 100 before them. The same pragmas as the adapter, the
-same look for other processes' messages, and as often.
+A claim leases 100 messages, in the transaction that removes the 100 before them. The same pragmas as the adapter, pages
+and log of the same size, the same look for other processes' messages, and as often.
 """
 
 from __future__ import annotations
@@ -15,15 +15,18 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+from leveler_sqlite import SQLiteOptions
 
 from tests.benchmarks.orders import Order
 from tests.benchmarks.row import Handle
 
 _PRAGMAS: Final = (
+    "PRAGMA page_size = 8192",
     "PRAGMA journal_mode = WAL",
     "PRAGMA synchronous = FULL",
     "PRAGMA secure_delete = FAST",
     "PRAGMA journal_size_limit = 16777216",
+    "PRAGMA wal_autocheckpoint = 512",
 )
 _TABLE: Final = """CREATE TABLE IF NOT EXISTS message (
     id INTEGER PRIMARY KEY,
@@ -38,7 +41,7 @@ _REMOVE: Final = "DELETE FROM message WHERE id = ?"
 
 _LEASE_SECONDS: Final = 30.0
 #: The adapter's default for both.
-_POLL_SECONDS: Final = 0.02
+_POLL_SECONDS: Final = SQLiteOptions().poll_seconds
 _LOCK_SECONDS: Final = 10.0
 
 

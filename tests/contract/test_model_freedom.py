@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
 from leveler_memory import MemoryAdapter, MemoryOptions
-from leveler_memory.entry import Owner
+from leveler_memory.leases import Owner
 from leveler_memory.personality import PersonalityName
 from leveler_memory.queue import MemoryQueue
 from leveler_memory.receiver import MemoryReceiver
@@ -95,7 +95,7 @@ class FetchesAhead(MemoryReceiver):
     def _is_held(self, delivery: Delivery) -> bool:
         if self._queue is not None:
             self._queue.catch_up()
-        return delivery.receipt.owner is self
+        return self._queue is not None and self._queue.leases.of(delivery.receipt, self.owner) is not None
 
 
 ODD: list[tuple[type, PersonalityName, float, dict[str, Any]]] = [

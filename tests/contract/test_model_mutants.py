@@ -56,7 +56,7 @@ class Mutant(Target):
 class ExtendsOnPaper(MemoryReceiver):
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
         queue, now = self._begin(len(deliveries))
-        mine = [delivery for delivery in deliveries if delivery.receipt.owner is self]
+        mine = [one for one in deliveries if queue.leases.of(one.receipt, self.owner)]
         for delivery in mine:
             delivery.leased_until = now + queue.leases.length_seconds
         await super().extend([delivery for delivery in deliveries if delivery not in mine])
@@ -91,7 +91,7 @@ class HandsOutWhatIsLeasedOnceMore(MemoryQueue):
 
     def catch_up(self) -> float:
         now = super().catch_up()
-        for entry in [entry for entry in self.leases if entry.until - now < 1.0]:
+        for entry in [entry for entry, lease in self.leases.items() if lease.until - now < 1.0]:
             if not entry.message.headers.get("x-again"):
                 self.send([entry.message], now)
         return now
@@ -100,7 +100,7 @@ class HandsOutWhatIsLeasedOnceMore(MemoryQueue):
 class ForgetsWhatWasHeldWhenTheConnectionEnds(MemoryReceiver):
     async def close(self) -> None:
         if self._queue is not None and not self._closed:
-            for entry in [entry for entry in self._queue.leases if entry.owner is self]:
+            for entry in self._queue.leases.owned(self.owner):
                 self._queue.remove(entry, self._clock.monotonic())
         await super().close()
 
@@ -183,7 +183,7 @@ class KeepsTheSourceOfADeadLetter(MemoryReceiver):
         queue, now = self._begin(len(items))
         if queue.dead is None:
             await super().dead_letter(items)
-        mine = [item for item in items if item.delivery.receipt.owner is self]
+        mine = [item for item in items if queue.leases.of(item.delivery.receipt, self.owner)]
         await super().dead_letter(items)
         queue.send([item.delivery.message for item in mine], now)
 

@@ -35,7 +35,7 @@ class StopsAndForgetsWhatItHolds(MemoryReceiver):
         await super().hold(limit)
         queue, now = self._begin()
         if not limit:
-            queue.surrender(self, now)
+            queue.surrender(self.owner, now)
 
 
 class IgnoresItsCapacity(MemoryReceiver):
@@ -46,16 +46,16 @@ class IgnoresItsCapacity(MemoryReceiver):
 class NeverFreesAPlace(MemoryReceiver):
     async def complete(self, deliveries: Sequence[Delivery]) -> None:
         await super().complete(deliveries)
-        self.held += len(deliveries)
+        self.owner.held += len(deliveries)
 
 
 class CountsOnlyWhatOneReceiveGave(MemoryReceiver):
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
-        held, self.held = self.held, 0
+        held, self.owner.held = self.owner.held, 0
         try:
             return await super().receive(credit, wait_seconds)
         finally:
-            self.held += held
+            self.owner.held += held
 
 
 class ClosesOnlyOnce(MemoryReceiver):
@@ -68,7 +68,7 @@ class ClosesOnlyOnce(MemoryReceiver):
 class GivesEverythingBackUncountedWhenClosing(MemoryReceiver):
     async def close(self) -> None:
         if not self._closed and self._queue is not None:
-            mine = [entry for entry in self._queue.leases if entry.owner is self]
+            mine = self._queue.leases.owned(self.owner)
             for entry in mine:
                 self._queue.give_back(entry, self._clock.monotonic(), delay_seconds=0.0, counted=False)
         await super().close()

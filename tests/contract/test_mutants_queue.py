@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
-from leveler_memory.entry import Entry, Owner
+from leveler_memory.entry import Entry
+from leveler_memory.leases import Owner
 from leveler_memory.queue import MemoryQueue
 from leveler_memory.recent import Recent
 from msgspec.structs import replace
@@ -25,8 +26,8 @@ class NeverEndsALease(MemoryQueue):
 class EndsAllLeasesAtOnce(MemoryQueue):
     def catch_up(self) -> float:
         if self.leases.first_end <= self._clock.monotonic():
-            for entry in self.leases:
-                entry.until = self.leases.first_end
+            for entry, _ in self.leases.items():
+                self.leases.extend(entry, self.leases.first_end)
         return super().catch_up()
 
 

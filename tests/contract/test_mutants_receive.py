@@ -103,7 +103,7 @@ class TakesSomeInTheMomentOfStopping(MemoryReceiver):
     async def hold(self, limit: int) -> None:
         queue, now = self._begin()
         if not limit:
-            queue.take(self._asked, self, now)
+            queue.take(self._asked, self.owner, now)
         await super().hold(limit)
 
 

@@ -94,7 +94,7 @@ def test_a_server_that_does_not_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         text = refusal(f"redis://user:{SECRET}@127.0.0.1:{port}", BrokerUnavailable, deadline_seconds=0.5)
-    assert "no answer within 0.5 s" in text
+    assert "no answer within the deadline" in text
 
 
 def test_a_name_that_nobody_has() -> None:
@@ -352,9 +352,12 @@ def test_a_group_that_is_gone_is_made_again_from_the_start(plain: Server, caplog
             await receiver.complete([first])
             plain.admin("xgroup", "destroy", "leveler:{orders}", "leveler")
             with pytest.raises(BatchError):
-                await receiver.complete([second])
-            found = [one.message.id for one in await receiver.receive(10, 1.0)]
-            assert found == ["m-1", "m-2"]
+                await receiver.extend([second])
+            again, _ = found = await receiver.receive(10, 1.0)
+            assert [one.message.id for one in found] == ["m-1", "m-2"]
+            plain.admin("xgroup", "destroy", "leveler:{orders}", "leveler")
+            await receiver.complete([again])  # it is done, whoever else may have been given it meanwhile
+            assert [one.message.id for one in await receiver.receive(10, 1.0)] == ["m-2"]
             await receiver.close()
 
     with caplog.at_level(logging.ERROR):

@@ -82,6 +82,48 @@ def _only(error: object) -> str:
     return type(error.failed[0] if isinstance(error, BatchError) else error).__name__
 
 
+def test_sends_of_one_turn_are_stored_together_and_each_has_its_own_answer(tmp_path: Path) -> None:
+    bounded = QueueSpec(name="orders", max_depth=5)
+
+    async def story() -> None:
+        async with adapter(tmp_path / "q.db") as opened:
+            await opened.declare(bounded)
+            sender, three = opened.sender(bounded), messages(3)
+            sends = [sender.send(batch) for batch in ([three[0]], three, three, [three[0]])]
+            answers = await asyncio.gather(*sends, return_exceptions=True)
+            assert answers[:2] == [None, None]
+            assert [list(answer.failed) for answer in answers[2:] if isinstance(answer, BatchError)] == [[1, 2], [0]]
+            assert execute(tmp_path / "q.db", "SELECT size FROM bundle") == (5,)
+
+    asyncio.run(story())
+
+
+def test_a_send_that_is_given_up_takes_no_other_along_and_all_of_them_do_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+
+    async def sending(opened: SQLiteAdapter, given_up: int) -> None:
+        sender = opened.sender(QUEUE)
+        with locked(path):
+            sends = [asyncio.ensure_future(sender.send([message])) for message in messages(3)]
+            await asyncio.sleep(0.05)
+            for send in sends[:given_up]:
+                send.cancel()
+            await asyncio.wait(sends[:given_up])
+        assert [answer is None for answer in await asyncio.gather(*sends, return_exceptions=True)] == [
+            place >= given_up for place in range(3)
+        ]
+
+    async def story() -> None:
+        async with adapter(path) as opened:
+            await opened.declare(QUEUE)
+            await sending(opened, 3)
+            assert (await opened.depth(QUEUE)).ready == 0
+            await sending(opened, 1)
+            assert (await opened.depth(QUEUE)).ready in (2, 3)
+
+    asyncio.run(story())
+
+
 def test_a_failure_in_the_file_fails_only_whom_it_concerns(tmp_path: Path) -> None:
     other = QueueSpec(name="others")
 
@@ -293,3 +335,27 @@ def test_acceptance_is_synced_and_a_lease_is_not(tmp_path: Path, monkeypatch: py
     assert asyncio.run(story(lambda opened: opened.sender(QUEUE).send(messages(1)))) == ["COMMIT"]
     taken = asyncio.run(story(lambda opened: opened.receiver(QUEUE, capacity=1).receive(1, 0.0)))
     assert "PRAGMA synchronous = NORMAL" in taken
+
+
+def test_much_of_a_log_is_copied_while_nobody_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    connect = schema.connect
+
+    def traced(path: str, *, wait_seconds: float) -> sqlite3.Connection:
+        connection = connect(path, wait_seconds=wait_seconds)
+        connection.set_trace_callback(said.append)
+        return connection
+
+    async def copied_after(count: int) -> bool:
+        async with adapter(tmp_path / f"{count}.db") as opened:
+            await opened.declare(QUEUE)
+            said.clear()
+            await opened.sender(QUEUE).send(messages(count, b"x" * 100_000))
+        return said.index("COMMIT") < said.index(_COPY) if _COPY in said else False
+
+    monkeypatch.setattr(schema, "connect", traced)
+    assert not asyncio.run(copied_after(10))
+    assert asyncio.run(copied_after(35))
+
+
+_COPY = "PRAGMA wal_checkpoint(PASSIVE)"

@@ -80,6 +80,17 @@ def test_a_newer_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
     assert execute(path, "PRAGMA user_version") == (99,)
 
 
+def test_an_older_schema_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "q.db"
+    asyncio.run(fill(path, 1))
+    execute(path, "PRAGMA user_version = 1")
+    error = asyncio.run(opening(path))
+    assert isinstance(error, ConfigError)
+    assert "schema 1 of an earlier leveler" in str(error)
+    assert "let that version drain the queues" in str(error)
+    assert execute(path, "PRAGMA user_version") == (1,)
+
+
 def test_the_database_of_another_program_is_refused_and_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     execute(path, "CREATE TABLE theirs (id)")
@@ -142,7 +153,7 @@ def test_a_spoilt_envelope_does_not_keep_the_others_from_coming(tmp_path: Path) 
 def test_an_envelope_of_a_later_version_is_read_as_far_as_it_is_known(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     asyncio.run(fill(path, 1))
-    later = encode(messages(1)[0])[:-1] + ',"colour":"green"}'
+    later = encode(messages(1)[0]).decode()[:-1] + ',"colour":"green"}'
     execute(path, f"UPDATE message SET envelope = '{later}'")
 
     async def receive() -> Message:
@@ -165,7 +176,7 @@ def test_order_cannot_be_asked_of_what_waits_already(tmp_path: Path) -> None:
 
 
 #: The tables that grow, under all the names that statements give them.
-_TABLES = {"queue", "message", "ready", "held", "line", "seen", "r", "h", "m"}
+_TABLES = {"queue", "message", "bundle", "rest", "ready", "held", "line", "seen", "r", "h", "m", "b"}
 
 
 def test_no_verb_gets_slower_with_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,25 +202,30 @@ def test_no_verb_gets_slower_with_what_waits(tmp_path: Path, monkeypatch: pytest
 
 
 async def _every_verb(path: Path) -> None:
-    queue = QueueSpec(name="orders", ordered=True, dedup_seconds=5.0, max_depth=15)
     async with adapter(path) as opened:
-        await opened.declare(queue)
-        now = SystemClock().now()
-        for numbers in (range(12), range(12, 20)):
-            batch = [Message(id=str(number), body=b"", key=f"k{number % 3}", time=now) for number in numbers]
-            await errors_of(opened.sender(queue).send, batch)
-        receiver = opened.receiver(queue, capacity=100)
-        done, dead, now_again, *later = await receiver.receive(9, 0.0)
-        await receiver.extend([done])
-        await receiver.complete([done])
-        await receiver.dead_letter([DeadLetter(dead, Death(reason="rejected"))])
-        await receiver.abandon([Abandon(now_again), *(Abandon(one, 0.1) for one in later)])
-        await asyncio.sleep(0.15)
-        await receiver.receive(9, 0.0)
-        await opened.depth(queue)
-        await opened.peek(queue, 5)
-        await opened.purge(queue)
-        await opened.drop(queue)
+        for name, ordered in (("orders", False), ("others", True)):
+            queue = QueueSpec(name=name, ordered=ordered, dedup_seconds=5.0, max_depth=15)
+            await _every_verb_of(opened, queue)
+
+
+async def _every_verb_of(opened: SQLiteAdapter, queue: QueueSpec) -> None:
+    await opened.declare(queue)
+    now = SystemClock().now()
+    for numbers in (range(12), range(12, 20)):
+        batch = [Message(id=str(number), body=b"", key=f"k{number % 3}", time=now) for number in numbers]
+        await errors_of(opened.sender(queue).send, batch)
+    receiver = opened.receiver(queue, capacity=100)
+    done, dead, now_again, *later = await receiver.receive(9, 0.0)
+    await receiver.extend([done])
+    await receiver.complete([done])
+    await receiver.dead_letter([DeadLetter(dead, Death(reason="rejected"))])
+    await receiver.abandon([Abandon(now_again), *(Abandon(one, 0.1) for one in later)])
+    await asyncio.sleep(0.15)
+    await receiver.receive(9, 0.0)
+    await opened.depth(queue)
+    await opened.peek(queue, 5)
+    await opened.purge(queue)
+    await opened.drop(queue)
 
 
 def _query(path: Path, statement: str) -> list[Any]:

@@ -24,17 +24,31 @@ Item = TypeVar("Item")
 _LEASE_SECONDS = 10.0
 _STEPS = 120
 
+#: `place`: where each message is, however many share a row; the bundle that it is in, if it is in one.
+_PLACES = """WITH RECURSIVE step (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM step WHERE n < 99),
+    run (id, size, bundle) AS (SELECT id, size, bundle FROM ready UNION ALL SELECT id, size, bundle FROM held),
+    place (id, bundle) AS (SELECT id + n, bundle FROM run CROSS JOIN step WHERE n < size) """
+
 #: Each finds rows that must not be there.
 _INVARIANTS = {
-    "a message is in two places": """
-        SELECT id FROM (SELECT id FROM ready UNION ALL SELECT id FROM held) GROUP BY id HAVING count(*) > 1""",
-    "a message is nowhere": """
-        SELECT id FROM message WHERE id NOT IN (SELECT id FROM ready UNION ALL SELECT id FROM held)""",
+    "a message is in two places": "SELECT id FROM place GROUP BY id HAVING count(*) > 1",
+    "a message is nowhere": "SELECT id FROM message WHERE id NOT IN (SELECT id FROM place WHERE bundle IS NULL)",
     "something that is no message": """
-        SELECT id FROM (SELECT id FROM ready UNION ALL SELECT id FROM held) WHERE id NOT IN (SELECT id FROM message)""",
+        SELECT id FROM place WHERE bundle IS NULL AND id NOT IN (SELECT id FROM message)""",
+    "something that is not in the bundle that it should be in": """
+        SELECT p.id FROM place p LEFT JOIN bundle b ON b.id = p.bundle
+        WHERE p.bundle IS NOT NULL AND (b.id IS NULL OR p.id < b.id OR p.id >= b.id + b.size)""",
+    "a bundle is kept without need, or does not know how many are left": """
+        SELECT b.id FROM bundle b LEFT JOIN rest r ON r.bundle = b.id
+        WHERE coalesce(r.size, b.size) <> (SELECT count(*) FROM place p WHERE p.bundle = b.id)
+            OR coalesce(r.size, b.size) < 1""",
+    "what is left of a bundle that is gone": "SELECT bundle FROM rest WHERE bundle NOT IN (SELECT id FROM bundle)",
+    "several messages that are not in one bundle share a row": "SELECT id FROM run WHERE size <> 1 AND bundle IS NULL",
+    "a message that waits for its time keeps a bundle": """
+        SELECT id FROM held WHERE token IS NULL AND bundle IS NOT NULL""",
     "the number of messages is wrong": """
-        SELECT name FROM queue q WHERE live <> (SELECT count(*) FROM ready WHERE queue = q.id)
-            + (SELECT count(*) FROM held WHERE queue = q.id)""",
+        SELECT name FROM queue q WHERE live <> (SELECT total(size) FROM ready WHERE queue = q.id)
+            + (SELECT total(size) FROM held WHERE queue = q.id)""",
     "a line does not say what is true": """
         SELECT l.id FROM line l LEFT JOIN held h ON h.queue = l.queue AND h.id = l.id
         WHERE l.state <> CASE WHEN h.id IS NULL THEN 0 WHEN h.token IS NULL THEN 2 ELSE 1 END""",
@@ -84,10 +98,11 @@ class _Life:
             await self.purge()
             await adapter.drop(self.queue)
             self.check()
-        assert self.rows("SELECT id FROM message") == []
+        for table in ("message", "bundle", "rest", "ready", "held", "line"):
+            assert self.rows(f"SELECT * FROM {table}") == [], table
 
     async def send(self) -> None:
-        messages = [self.message() for _ in range(self.dice.choice([1, 2, 9]))]
+        messages = [self.message() for _ in range(self.dice.choice([1, 2, 9, 20]))]
         failed = await errors_of(self.adapter.sender(self.queue).send, messages)
         assert all(isinstance(error, QueueFull) for error in failed.values())
 
@@ -98,8 +113,8 @@ class _Life:
             id=str(self.sent - self.dice.choice([0, 0, 0, 1])),
             body=b"x",
             time=self.clock.now(),
-            key=self.dice.choice([None, "a", "b", "b"]),
-            priority=self.dice.choice([0, 4, 4, 9]),
+            key=self.dice.choice([None, None, None, "a", "b", "b"]),
+            priority=self.dice.choice([0, 4, 4, 4, 4, 9]),
             not_before=self.clock.now() + delay if self.dice.random() < 0.1 else None,
         )
 
@@ -144,7 +159,7 @@ class _Life:
 
     def check(self) -> None:
         for what, query in _INVARIANTS.items():
-            assert self.rows(query) == [], what
+            assert self.rows(_PLACES + query) == [], what
 
     def rows(self, query: str) -> list[object]:
         connection = sqlite3.connect(self.path)

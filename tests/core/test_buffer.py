@@ -51,7 +51,7 @@ class Bench:
             self.buffer.put(some)
 
     async def take(self, most: int = 100) -> list[str]:
-        taken = await self.buffer.take(most)
+        taken = await self.buffer.take(lambda: most)
         for one in taken:
             one.state = RUNNING
         return names(taken)
@@ -83,7 +83,7 @@ def test_what_is_put_first_overtakes_everything() -> None:
     async def story() -> None:
         bench = Bench()
         bench.arrive("a1 a2")
-        bench.buffer.put_first(held("-parked"))
+        bench.buffer.put_first([held("-parked")])
         assert await bench.take() == ["-parked", "a1", "a2"]
 
     run(story)
@@ -289,7 +289,7 @@ def test_a_key_is_blocked_by_one_that_arrived_and_may_not_start_yet() -> None:
         bench.arrive("a1", put=False)  # parked, or alone in quarantine
         bench.arrive("a2 b1")
         assert await bench.take() == ["b1"]
-        bench.buffer.put_first(bench.all["a1"])
+        bench.buffer.put_first([bench.all["a1"]])
         assert await bench.take() == ["a1"]
         bench.follow("a1")
         assert await bench.take() == ["a2"]

@@ -54,12 +54,12 @@ def test_one_that_raises_is_logged_and_the_others_are_told(caplog: pytest.LogCap
 
 def test_nobody_is_nobody() -> None:
     observers = Observers()
-    assert not observers
+    assert not observers.present
     observer = observers.tell
     observers.add(observer)
-    assert observers
+    assert observers.present
     observers.remove(observer)
-    assert not observers
+    assert not observers.present
     observers.tell(ReceiverReady("orders"))
 
 

@@ -57,6 +57,11 @@ def test_who_could_start_something_and_holds_nothing_always_asks(demand: Demand)
     assert credit(demand.startable, 0, 0, demand.capacity) >= 1
 
 
+@given(demand=demands)
+def test_the_broker_never_has_to_fetch_more_than_half_at_once(demand: Demand) -> None:
+    assert demand.credit() <= (demand.capacity + 1) // 2
+
+
 @given(demands, st.integers(0, 100))
 def test_what_is_held_elsewhere_never_raises_the_credit(demand: Demand, more: int) -> None:
     fuller = credit(demand.startable, demand.buffered, demand.held + more, demand.capacity)

@@ -188,7 +188,7 @@ def test_sweeps_sleep_while_nothing_is_held() -> None:
         held = bench.hold("1")
         await clock.advance(15)
         assert bench.broker.extended == [["1"]]
-        bench.leases.forget(held)
+        bench.leases.forget([held])
         await clock.advance(5)
         assert clock.next_due() is None
         sweeping.cancel()
@@ -422,5 +422,34 @@ def test_stale_deliveries_are_told_of() -> None:
         await bench.pass_time(3)
         assert bench.stale > 0
         assert bench.broker.extended == []
+
+    run(story)
+
+
+# Starting.
+
+
+def test_what_must_not_start_on_its_lease_is_told_from_what_may() -> None:
+    async def story(clock: VirtualClock) -> None:
+        bench = Bench(clock)
+        old = bench.hold("old", BUFFERED)
+        await clock.advance(1.0)
+        new = bench.hold("new", BUFFERED)
+        assert bench.leases.late([old, new]) == []
+        clock._now += LEASE - 1.0  # the process stood still: no sweep has seen it
+        assert bench.leases.late([old, new]) == [old]
+        assert (old.lost, new.lost, bench.lost) == (True, False, ["old"])
+
+    run(story)
+
+
+def test_where_a_lease_is_not_renewed_it_must_last_for_a_whole_run() -> None:
+    async def story(clock: VirtualClock) -> None:
+        bench = Bench(clock, timeout=25.0, extend=False)
+        held = bench.hold("1", BUFFERED)
+        assert bench.leases.late([held]) == []
+        await clock.advance(5.5)
+        assert bench.leases.late([held]) == [held]
+        assert not held.lost
 
     run(story)

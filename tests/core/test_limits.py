@@ -354,13 +354,13 @@ def two(clock: VirtualClock) -> tuple[Limits, FixedConcurrency, FixedConcurrency
     return Limits([Gate("orders", [own], clock), Gate("bank", [shared], clock)]), own, shared
 
 
-def test_what_was_taken_from_the_first_gate_goes_back_when_the_second_refuses() -> None:
+def test_who_waits_at_one_gate_holds_no_place_at_another() -> None:
     async def story(clock: VirtualClock) -> None:
         limits, own, shared = two(clock)
         assert await limits.acquire(1)
         waiting = asyncio.create_task(limits.acquire(1))
         await quiet()
-        assert (own.running, shared.running) == (2, 1)
+        assert (own.running, shared.running) == (1, 1)
         limits.refuse()
         assert not await waiting
         assert (own.running, shared.running) == (1, 1)
@@ -368,7 +368,30 @@ def test_what_was_taken_from_the_first_gate_goes_back_when_the_second_refuses() 
     run(story)
 
 
-def test_what_was_taken_from_the_first_gate_goes_back_when_its_taker_is_cancelled() -> None:
+def test_tokens_of_a_rate_do_not_gather_while_their_takers_wait_for_a_place() -> None:
+    async def story(clock: VirtualClock) -> None:
+        shared = FixedConcurrency(50)
+        bank = Gate("bank", [shared], clock)
+        assert bank.try_start(50)
+        limits, started = Limits([Gate("orders", [Rate(10.0)], clock), bank]), list[float]()
+
+        async def want() -> None:
+            if await limits.acquire(1):
+                started.append(clock.monotonic())
+
+        tasks = [asyncio.create_task(want()) for _ in range(30)]
+        await clock.advance(10.0)  # a hundred tokens
+        assert started == []
+        bank.finish(50, 0.0, Verdict.SUCCESS)
+        await clock.advance(10.0)
+        assert len(started) == 30
+        assert most_in_a_second(started) <= 12
+        await asyncio.gather(*tasks)
+
+    run(story)
+
+
+def test_who_is_cancelled_while_it_waits_at_the_second_gate_holds_nothing() -> None:
     async def story(clock: VirtualClock) -> None:
         limits, own, shared = two(clock)
         assert await limits.acquire(1)
@@ -508,5 +531,86 @@ def test_whatever_happens_nothing_leaks_and_no_limit_is_exceeded(
         await quiet()
         let_in = [task for task in asked if not task.cancelled() and task.result()]
         assert own.running == shared.running == len(let_in) - ended
+
+    run(story)
+
+
+# Series: runs that follow one another.
+
+
+@given(per_second=st.floats(0.5, 5000), spent=st.integers(0, 50), most=st.integers(1, 300), now=st.floats(0, 1e4))
+def test_a_series_of_a_rate_is_what_may_start_just_now(per_second: float, spent: int, most: int, now: float) -> None:
+    rate, one_by_one, at_once = Rate(per_second), Rate(per_second), 0
+    if spent:
+        rate.start(now, spent)
+        one_by_one.start(now, spent)
+    while at_once < most and one_by_one.wait(now) == 0.0:
+        one_by_one.start(now, 1)
+        at_once += 1
+    series = rate.series(now, most)
+    assert abs(series - at_once) <= 1  # rounding: the last one may fall on either side of now
+    if series:
+        assert rate.wait(now) == 0.0
+        rate.start(now, series)
+        assert rate.wait(now) == pytest.approx(Rate.wait(one_by_one, now), abs=1.1 / per_second)
+
+
+@given(per_second=st.floats(0.5, 5000), runs=st.integers(1, 100), back=st.integers(0, 100))
+def test_what_is_taken_back_may_start_again(per_second: float, runs: int, back: int) -> None:
+    rate, fewer, back = Rate(per_second), Rate(per_second), min(runs, back)
+    for limit, count in ((rate, runs), (fewer, runs - back)):
+        limit.start(0.0, 1)  # so that neither has anything saved up
+        limit.start(0.0, count)
+    rate.take_back(back)
+    assert rate.wait(0.0) == pytest.approx(fewer.wait(0.0), abs=1e-6)
+
+
+def test_a_series_takes_one_place_and_needs_it_free() -> None:
+    concurrency = FixedConcurrency(2)
+    assert concurrency.series(0.0, 100) == 100
+    concurrency.start(0.0, 2)
+    assert concurrency.series(0.0, 100) == 0
+    concurrency.take_back(1)
+    assert concurrency.series(0.0, 100) == 100
+
+
+def test_a_series_is_as_long_as_every_gate_lets_it_be() -> None:
+    async def story(clock: VirtualClock) -> None:
+        own, shared = Gate("orders", [FixedConcurrency(1)], clock), Gate("bank", [Rate(100.0)], clock)
+        limits = Limits([own, shared])
+        assert limits.series(50) == 1 + 100 * CATCH_UP_SECONDS
+        shared.pause(1.0)
+        assert limits.series(50) == 0
+        await clock.advance(1.0)
+        assert limits.series(50) == 1 + 100 * CATCH_UP_SECONDS
+
+    run(story)
+
+
+def test_nobody_takes_a_series_while_somebody_waits() -> None:
+    async def story(clock: VirtualClock) -> None:
+        concurrency = FixedConcurrency(1)
+        gate = Gate("bank", [concurrency], clock)
+        assert gate.try_start(1)
+        waiting = asyncio.create_task(gate.start(1, "other"))
+        await quiet()
+        concurrency.running -= 1  # a place is free, and he who waits has not been told yet
+        assert gate.series(10) == 0
+        gate.take_back(0)
+        assert await waiting
+
+    run(story)
+
+
+def test_what_one_gate_has_let_in_and_the_next_one_not_is_taken_back_at_once() -> None:
+    async def story(clock: VirtualClock) -> None:
+        own, shared = Gate("orders", [FixedConcurrency(3)], clock), Gate("bank", [FixedConcurrency(1)], clock)
+        assert shared.try_start(1)
+        limits = Limits([own, shared])
+        assert not limits.try_acquire(1)
+        assert own.credit(0.0) == 3
+        shared.take_back(1)
+        assert limits.try_acquire(1)
+        assert (own.credit(0.0), shared.credit(0.0)) == (2, 0)
 
     run(story)

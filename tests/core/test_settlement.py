@@ -12,7 +12,7 @@ import pytest
 
 from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery, Receiver
 from leveler.consumer.held import SETTLING, Held
-from leveler.consumer.settlement import Settled, Settlement
+from leveler.consumer.settlement import Settlement
 from leveler.errors import BatchError, BrokerError, BrokerUnavailable, LeaseLost, LevelerError, ReceiverLost
 from leveler.message import Death, Message
 from leveler.testing import VirtualClock
@@ -95,8 +95,8 @@ class Bench:
         held = self.held(name)
         self.settlement.settle(held, DeadLetter(held.delivery, Death(reason="rejected")))
 
-    def _on_settled(self, held: Held, decision: Settled) -> None:
-        self.settled.append(held.delivery.message.id)
+    def _on_settled(self, settled: Sequence[Held]) -> None:
+        self.settled.extend(held.delivery.message.id for held in settled)
 
     def _on_failed(self, held: Held, verb: str, error: LevelerError) -> None:
         self.failed.append((held.delivery.message.id, verb, error))

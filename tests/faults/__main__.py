@@ -120,7 +120,7 @@ def report(subject: str, plan: Plan, outcome: Outcome) -> str:
         "faults without an opportunity": missed or "none",
         "hit an operation in flight": str(flight.hits),
         "duplicated": f"{verdict.duplicated}, of up to {verdict.bound} in flight at faults ({flight.at_risk} runs, "
-        f"{flight.doubtful.total()} settlements, {verdict.sent_again} sends)",
+        f"{flight.doubtful.total() if verdict.copies else 0} copies, {verdict.sent_again} sends)",
         "recovery": f"median {median(times):.2f} s, worst {max(times):.2f} s, of {len(flight.recoveries)}",
         "longest silence unnoticed": f"{flight.longest_silence:.1f} s",
         "lost / phantom / stuck": f"{len(verdict.lost)} / {len(verdict.phantom)} / {verdict.stuck}",

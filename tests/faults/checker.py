@@ -68,13 +68,13 @@ class Verdict:
     said: list[str] = field(default_factory=list[str])
     #: Whether a loss is only to be reported, since the fault took the messages along.
     may_lose: bool = False
-    #: Whether the broker answers every settlement.
-    answers: bool = True
+    #: Whether settlements other than a completion are made of copies.
+    copies: bool = False
 
     @property
     def bound(self) -> int:
         """There must not be more duplicates."""
-        doubtful = 0 if self.answers else self.flight.doubtful.total()
+        doubtful = self.flight.doubtful.total() if self.copies else 0
         return self.flight.at_risk + doubtful + self.sent_again
 
     def violations(self) -> dict[str, int]:
@@ -119,7 +119,7 @@ def check(
     max_deliveries: int,
     ordered: bool,
     may_lose: bool = False,
-    answers: bool = True,
+    copies: bool = False,
 ) -> Verdict:
     """Judge.
 
@@ -129,7 +129,7 @@ def check(
         remaining: messages still in the queue after the drain.
         max_deliveries: no message may be started more often.
         ordered: check the order per key.
-        answers: every settlement was answered by the broker, so that one that was reported is certain.
+        copies: what is retried, returned or dead-lettered is a copy, whose source is acknowledged without an answer.
         may_lose: a fault took messages along; that they are gone must have been said.
     """
     ids: dict[str, set[str]] = defaultdict(set)
@@ -160,19 +160,19 @@ def check(
     )
     verdict.flight = flight_of(entries)
     verdict.may_lose = may_lose
-    verdict.answers = answers
+    verdict.copies = copies
     verdict.said = sorted({entry.detail for entry in entries if entry.kind == LOG})
     verdict.lost = sorted(ids[ACKED] - done - set(dead))
     verdict.phantom = sorted((done | set(starts) | set(dead)) - ids[INTENT])
     # A run that had its effect and whose completion was confirmed is the last one. Another one needs a run before
     # whose completion was not confirmed: it was cut off, or its lease was lost. A message sent twice, because the
-    # sender was not answered, needs none. Where the broker does not answer, any run whose settlement is not certain may
-    # have left its message behind as well as a copy of it.
-    copies = Counter(entry.id for entry in entries if entry.kind == REFUSED and entry.detail == UNKNOWN)
-    verdict.sent_again = copies.total()
-    cut = unconfirmed if answers else unsettled + verdict.flight.doubtful
-    verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > cut[id] + copies[id])
-    verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * (1 + copies[id]))
+    # sender was not answered, needs none. Where copies are made, a settlement that was cut off has left the message
+    # behind as well as its copy, whether there was a run or not.
+    resent = Counter(entry.id for entry in entries if entry.kind == REFUSED and entry.detail == UNKNOWN)
+    verdict.sent_again = resent.total()
+    cut = unsettled + verdict.flight.doubtful if copies else unconfirmed
+    verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > cut[id] + resent[id])
+    verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * (1 + resent[id]))
     verdict.innocent_dead = sorted(id for id in dead if kind_of(id) not in POISON)
     verdict.wrong_end = sorted(_wrong_ends(ids[ACKED], done, dead))
     if ordered:

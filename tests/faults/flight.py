@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.faults.ledger import Entry
+from tests.faults.ledger import COMPLETED, Entry
 from tests.faults.load import KILLERS, kind_of
 
 #: Faults after which a connection stays open and says nothing any more; see subjects/served.py.
@@ -30,7 +30,7 @@ class Flight:
     deaf: int = 0
     #: The longest time that a client waited for an answer that never came, in seconds.
     longest_silence: float = 0.0
-    #: Settlements that were under way when a fault struck, however they were reported, by message.
+    #: Settlements other than completions that were under way at a fault, however they were reported, by message.
     doubtful: Counter[str] = field(default_factory=Counter[str])
     #: Seconds from the end of each fault of the broker's to the next start, if there was anything to start.
     recoveries: list[float] = field(default_factory=list[float])
@@ -102,11 +102,13 @@ class _Walk:
 
     def _has_settled(self, entry: Entry) -> None:
         self.open_runs[entry.process].discard(entry.id)
+        if self._threatened is not None:
+            self._threatened.discard(entry.id)
+        if entry.kind == COMPLETED:
+            return
         self._settled.append(entry)
         while self._settled[0].at < entry.at - _ON_ITS_WAY_SECONDS:
             self._settled.popleft()
-        if self._threatened is not None:
-            self._threatened.discard(entry.id)
         if self._threatened is not None or entry.at < self._over_at + _ON_ITS_WAY_SECONDS:
             self.flight.doubtful[entry.id] += 1
         if entry.detail == "MessageDeadLettered":

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -35,6 +36,7 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 Story = Callable[..., Coroutine[Any, Any, None]]
 
 _failures = settlement._failures
+_sort = settlement.sort
 _handle = Consumer._handle
 _give_back = Consumer._give_back
 _keep = Consumer._keep
@@ -42,14 +44,12 @@ _cut = handler._cut
 
 
 def acknowledges_before_the_handler(patch: pytest.MonkeyPatch) -> None:
-    async def handle(self: Consumer, ready: list[Held]) -> list[Outcome]:
-        for held in ready:
-            await held.receiver.complete([held.delivery])
-        results = await _handle(self, ready)
-        for held in ready:  # there is nothing left to settle
-            held.lost = True
-            self._leases.forget(held)
-        return results
+    async def handle(self: Consumer, held: Held) -> Outcome:
+        await held.receiver.complete([held.delivery])
+        outcome = await _handle(self, held)
+        held.lost = True  # there is nothing left to settle
+        self._leases.forget([held])
+        return outcome
 
     patch.setattr(Consumer, "_handle", handle)
 
@@ -59,22 +59,20 @@ def does_not_notice_that_a_settlement_is_refused(patch: pytest.MonkeyPatch) -> N
         failed = await _failures(verb, items)
         return {index: error for index, error in failed.items() if not isinstance(error, LeaseLost)}
 
-    async def flush(self: settlement.Settlement, items: list[settlement.Item]) -> None:
-        for receiver, verb, batch in self._batches(items):
-            self._try_again(await self._apply(receiver, verb, batch))
+    def sort(pending: Sequence[Held], now: float, max_batch: int) -> settlement.Sorted:
+        return _sort(pending, -math.inf, max_batch)
 
     patch.setattr(settlement, "_failures", failures)
-    patch.setattr(settlement.Settlement, "_flush", flush)
+    patch.setattr(settlement, "sort", sort)
 
 
 def sleeps_a_delay_in_the_worker(patch: pytest.MonkeyPatch) -> None:
-    async def handle(self: Consumer, ready: list[Held]) -> list[Outcome]:
-        results = await _handle(self, ready)
-        for outcome in results:
-            if isinstance(outcome, Retry | Throttled | Snooze):
-                await self._clock.sleep(outcome.after_seconds or 1.0)
-                outcome.after_seconds = 0.1
-        return results
+    async def handle(self: Consumer, held: Held) -> Outcome:
+        outcome = await _handle(self, held)
+        if isinstance(outcome, Retry | Throttled | Snooze):
+            await self._clock.sleep(outcome.after_seconds or 1.0)
+            outcome.after_seconds = 0.1
+        return outcome
 
     patch.setattr(Consumer, "_handle", handle)
 

@@ -1,16 +1,19 @@
--- KEYS and ARGV as to complete. Their leases begin anew.
-local me, lease, lost, index, place = ARGV[1], lease_ms(), {}, 0, 2
-while ARGV[place] do
-  local stream, count = KEYS[tonumber(ARGV[place])], tonumber(ARGV[place + 1])
-  local ids = {unpack(ARGV, place + 2, place + 1 + count)}
-  local held, kept = ours(stream, me, lease, ids), {}
-  for number, id in ipairs(ids) do
-    if held[id] then kept[#kept + 1] = id else lost[#lost + 1] = index + number - 1 end
+-- KEYS and ARGV as to complete, but for the consumer, whose name stands before. Their leases begin anew.
+local me, doubted_by, lost, index, place = ARGV[1], ARGV[2], {}, 0, 3
+for _, stream in ipairs(KEYS) do
+  local count = tonumber(ARGV[place])
+  local kept, arguments = {}, {}
+  for number = 1, count do
+    local id = ARGV[place + number]
+    if not is_lost(stream, id, doubted_by) then arguments[#arguments + 1] = id end
   end
-  if #kept > 0 then
-    kept[#kept + 1] = 'JUSTID'
-    redis.call('XCLAIM', stream, 'leveler', me, 0, unpack(kept))
+  if #arguments > 0 then
+    arguments[#arguments + 1] = 'JUSTID'
+    for _, id in ipairs(redis.call('XCLAIM', stream, 'leveler', me, 0, unpack(arguments))) do kept[id] = true end
   end
-  place, index = place + 2 + count, index + count
+  for number = 1, count do
+    if not kept[ARGV[place + number]] then lost[#lost + 1] = index + number - 1 end
+  end
+  place, index = place + 1 + count, index + count
 end
 return lost

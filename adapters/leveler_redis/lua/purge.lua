@@ -1,5 +1,5 @@
 -- Removes up to a portion of what waits. Answers how many; nil where there is no queue.
-local PORTION = 500
+local PORTION = 1000
 if redis.call('EXISTS', META) == 0 then return false end
 
 local function remove_all(stream, entries, is_later)

@@ -71,9 +71,13 @@ end
 
 local function add(stream, fields)
   if #fields > MOST_ARGUMENTS then -- nobody but a foreign sender has so many
-    local object = {}
-    for place = 1, #fields, 2 do object[fields[place]] = fields[place + 1] end
-    fields = {'data', cjson.encode(object)}
+    local object, kept = {}, {}
+    for place = 1, #fields, 2 do
+      local name, value = fields[place], fields[place + 1]
+      if string.sub(name, 1, 8) == 'leveler:' then set_field(kept, name, value) else object[name] = value end
+    end
+    fields = kept
+    set_field(fields, 'data', cjson.encode(object))
   end
   return redis.call('XADD', stream, '*', unpack(fields))
 end
@@ -134,7 +138,8 @@ end
 
 -- A foreign message has no id but that of its first entry.
 local function keep_origin(fields, id)
-  if not field(fields, 'id') and not field(fields, 'leveler:entry') then set_field(fields, 'leveler:entry', id) end
+  if field(fields, 'specversion') and field(fields, 'id') then return end
+  if not field(fields, 'leveler:entry') then set_field(fields, 'leveler:entry', id) end
 end
 
 local function remove(stream, id)

@@ -1,8 +1,9 @@
-"""What a downstream bears, as small values that compose: each limit answers three questions and a gate asks them.
+"""What a downstream bears, as small values that compose: each limit answers these questions and a gate asks them.
 
 how many could start by then?    Limit.credit
 how long until one may start?    Limit.wait
-one starts / one has ended       Limit.start / Limit.finish
+how many may follow each other?  Limit.series
+one starts / one has ended       Limit.start / Limit.finish; Limit.take_back for one that did not start after all
 """
 
 from leveler.consumer.limits.concurrency import FixedConcurrency as FixedConcurrency

@@ -31,9 +31,15 @@ class FixedConcurrency:
     def start(self, now: float, runs: int) -> None:
         self.running += runs
 
+    def series(self, now: float, most: int) -> int:
+        return most if self.running < self.limit else 0
+
     def finish(self, now: float, runs: int, latency_seconds: float, verdict: object) -> None:
         self.running -= runs
         self._ended += runs
+
+    def take_back(self, runs: int) -> None:
+        self.running -= runs
 
     def _pace(self, now: float) -> float:
         """Completions per second, of late."""

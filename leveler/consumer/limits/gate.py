@@ -51,6 +51,15 @@ class Gate:
         """Seconds until one more run may start; infinity if another one must end first."""
         return self._wait(self._clock.monotonic())
 
+    def series(self, most: int) -> int:
+        """How many of `most` runs may start now, each when the one before has ended."""
+        now = self._clock.monotonic()
+        if self._waiters or self._paused_until > now:
+            return 0
+        for limit in self.limits:
+            most = limit.series(now, most)
+        return most
+
     def try_start(self, runs: int) -> bool:
         """Start `runs` if nobody waits and every limit allows it."""
         if self._waiters:
@@ -80,10 +89,13 @@ class Gate:
         now = self._clock.monotonic()
         for limit in self.limits:
             limit.finish(now, runs, latency_seconds, verdict)
-        if self._waiters:
-            self._wake()
-        for changed in self._listeners:
-            changed()
+        self._let_others()
+
+    def take_back(self, runs: int) -> None:
+        """`runs` were started here and nowhere else: let others start in their place."""
+        for limit in self.limits:
+            limit.take_back(runs)
+        self._let_others()
 
     def refuse(self, owner: object) -> None:
         """Send everyone of `owner` who waits away: it stops."""
@@ -98,6 +110,12 @@ class Gate:
         """Start nothing for so long: the downstream asked for it."""
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
         self._wake_after(seconds)
+
+    def _let_others(self) -> None:
+        if self._waiters:
+            self._wake()
+        for changed in self._listeners:
+            changed()
 
     def _wait(self, now: float) -> float:
         wait = self._paused_until - now if self._paused_until > now else 0.0
@@ -134,7 +152,7 @@ class Gate:
         future, runs, _ = waiter
         if future.done() and not future.cancelled() and future.result():
             # It had been let in before the cancellation arrived: the start is taken back.
-            self.finish(runs, 0.0, Verdict.NOTHING)
+            self.take_back(runs)
         elif waiter in self._waiters:
             self._waiters.remove(waiter)
             self._wake()
@@ -153,26 +171,55 @@ class Limits:
     def wait(self) -> float:
         return max(gate.wait() for gate in self.gates)
 
+    def series(self, most: int) -> int:
+        """How many of `most` runs may start now, each when the one before has ended."""
+        for gate in self.gates:
+            most = gate.series(most)
+        return most
+
+    def try_acquire(self, runs: int) -> bool:
+        """Start `runs` if nobody waits and every limit allows it."""
+        return self._blocking(runs, None) is None
+
     async def acquire(self, runs: int) -> bool:
-        """Wait until `runs` may start. False if `refuse` came first: nothing is held then."""
+        """Wait until `runs` may start. False if `refuse` came first: nothing is held then.
+
+        One that waits holds no place anywhere: a token of a rate that was taken early would be spent late, together
+        with others. So it waits where it is blocked, and takes all places at once when it is not blocked any more.
+        """
         refusals = self._refusals
-        passed = 0
-        try:
-            for gate in self.gates:
-                if not (gate.try_start(runs) or await gate.start(runs, self)):
-                    return False
-                passed += 1
-                if refusals != self._refusals:  # it came when this gate had let us in and we did not know it yet
-                    return False
-            return True
-        finally:
-            if passed < len(self.gates) or refusals != self._refusals:
-                for gate in self.gates[:passed]:
-                    gate.finish(runs, 0.0, Verdict.NOTHING)
+        blocking = self._blocking(runs, None)
+        while blocking is not None:
+            if not await blocking.start(runs, self):
+                return False
+            if refusals != self._refusals:  # it came when the gate had let us in and we did not know it yet
+                blocking.take_back(runs)
+                return False
+            blocking = self._blocking(runs, blocking)
+        return True
+
+    def _blocking(self, runs: int, passed: Gate | None) -> Gate | None:
+        """Start `runs` at all gates, of which one may have been `passed`; or at none, and tell which one blocks."""
+        started = [] if passed is None else [passed]
+        for gate in self.gates:
+            if gate is passed:
+                continue
+            if not gate.try_start(runs):
+                for before in started:
+                    before.take_back(runs)
+                return gate
+            started.append(gate)
+        return None
 
     def release(self, runs: int, latency_seconds: float, verdict: Verdict) -> None:
+        """`runs` have ended, after `latency_seconds` each."""
         for gate in self.gates:
             gate.finish(runs, latency_seconds, verdict)
+
+    def take_back(self, runs: int) -> None:
+        """`runs` that were acquired do not start after all."""
+        for gate in self.gates:
+            gate.take_back(runs)
 
     def refuse(self) -> None:
         """Send all away who wait in `acquire` now."""

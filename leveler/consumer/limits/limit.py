@@ -31,6 +31,14 @@ class Limit(Protocol):
         """`runs` runs start. Only called when `wait` was 0."""
         ...
 
+    def series(self, now: float, most: int) -> int:
+        """How many of `most` runs may start by now, one after another: each when the one before has ended."""
+        ...
+
     def finish(self, now: float, runs: int, latency_seconds: float, verdict: Verdict) -> None:
-        """`runs` runs have ended, after `latency_seconds`."""
+        """`runs` runs have ended, after `latency_seconds` each."""
+        ...
+
+    def take_back(self, runs: int) -> None:
+        """`runs` runs were to `start`, and have not."""
         ...

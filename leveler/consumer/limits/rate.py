@@ -29,5 +29,12 @@ class Rate:
     def start(self, now: float, runs: int) -> None:
         self._next = max(self._next, now - CATCH_UP_SECONDS) + runs * self._interval
 
+    def series(self, now: float, most: int) -> int:
+        due = max(self._next, now - CATCH_UP_SECONDS)
+        return min(most, int((now - due) // self._interval) + 1) if due <= now else 0
+
     def finish(self, now: float, runs: int, latency_seconds: float, verdict: object) -> None:
         """A rate does not care when runs end."""
+
+    def take_back(self, runs: int) -> None:
+        self._next -= runs * self._interval

@@ -44,7 +44,7 @@ def served(
     delete: Callable[[Server], None],
     options: Options,
     query: str = "",
-    answers: bool = True,
+    copies: bool = False,
 ) -> Iterator[Subject]:
     """The broker, running behind a proxy.
 
@@ -57,7 +57,7 @@ def served(
         delete: removes the queue from under everybody.
         options: its own.
         query: of the URL of the processes under test.
-        answers: whether it answers every settlement.
+        copies: whether settlements other than a completion are made of copies.
     """
     with (
         server(name, place.wish, options) as running,
@@ -69,7 +69,7 @@ def served(
             *_of_the_way(proxy),
             *_cuts(proxy, operations),
         ]
-        yield Subject(name, running.label, f"{url}?{query}" if query else url, running.url, faults, answers)
+        yield Subject(name, running.label, f"{url}?{query}" if query else url, running.url, faults, copies)
 
 
 def _of_the_server(running: Server, alarm: Alarm, delete: Callable[[Server], None]) -> Sequence[Fault]:

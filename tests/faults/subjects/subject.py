@@ -60,6 +60,6 @@ class Subject:
     #: For those who look on: past whatever stands in the way of the others.
     direct_url: str
     faults: Sequence[Fault] = field(default_factory=list[Fault])
-    #: Whether the broker answers every settlement. Where it does not, or where one is made of a copy and an
-    #: acknowledgement, a settlement that was reported may not have arrived when a fault struck.
-    answers: bool = True
+    #: Whether what is retried, returned or dead-lettered is a copy whose source is acknowledged afterwards, with no
+    #: answer to that: a fault between the two leaves both.
+    copies: bool = False
