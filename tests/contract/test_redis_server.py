@@ -367,6 +367,21 @@ def test_a_group_that_is_gone_is_made_again_from_the_start(plain: Server, caplog
     assert any("lost its consumer group" in text for text in caplog.messages)
 
 
+def test_settings_of_a_queue_that_are_gone_are_written_again(plain: Server) -> None:
+    async def play() -> None:
+        async with at(plain) as adapter:
+            receiver = adapter.receiver(QUEUE, capacity=10)
+            await adapter.sender(QUEUE).send([message(number, priority=number) for number in (0, 4, 9)])
+            plain.admin("del", "leveler:{orders}:queue")
+            found = [one.message.id for one in await receiver.receive(10, 1.0)]
+            assert sorted(found) == ["m-0", "m-4", "m-9"]
+            await adapter.sender(QUEUE).send([message(9, priority=9)])
+            assert [one.message.id for one in await receiver.receive(10, 1.0)] == ["m-9"]
+            await receiver.close()
+
+    asyncio.run(play())
+
+
 def test_a_queue_that_somebody_else_dropped_is_said_where_it_may_not_be_created(plain: Server) -> None:
     async def play() -> None:
         verified = QueueSpec(name="orders", lease_seconds=2.0, declare="verify")
