@@ -15,7 +15,7 @@ from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery, QueueSp
 from leveler.consumer.arrival import Arrivals
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.decision import Decision, Park, Rules, decide, may_all_start, on_arrival, starts_alone, verdict_on
-from leveler.consumer.handler import COMPLETED, Handler, Router, Runner
+from leveler.consumer.handler import COMPLETED, Handler, Router, Runner, forget_cancellations
 from leveler.consumer.held import RUNNING, STOPPED, Held
 from leveler.consumer.intake import Intake, capacity_of
 from leveler.consumer.lease import Leases
@@ -104,6 +104,7 @@ class Consumer:
         capacity = capacity_of(self._workers)
         self._arrivals = Arrivals(
             self._clock,
+            self._workers,
             spec.lease_seconds if self._counts else 0.0,
             keep=self._keep,
             sort=self._sort,
@@ -120,7 +121,7 @@ class Consumer:
             capacity=capacity,
             deadline_seconds=around.adapter.deadline_seconds,
             admit=self._arrivals.admit,
-            careful=self._arrivals.careful,
+            most=self._arrivals.most,
             on_ready=self._on_ready,
             on_unavailable=self.report.unavailable,
         )
@@ -150,8 +151,8 @@ class Consumer:
         while batch := await self._buffer.take(self._next_stride):
             many = len(batch) > 1
             await self._carry(batch)
-            if many:
-                await asyncio.sleep(0)  # the others have a turn
+            if many:  # the others have a turn
+                await asyncio.sleep(0)
             del batch  # an idle worker remembers nothing
 
     async def _carry(self, batch: list[Held]) -> None:
@@ -172,6 +173,8 @@ class Consumer:
                         self._release(held, outcome, series)
         finally:
             self._runs.end(series)
+        if series.task.cancelling():
+            await forget_cancellations(series.task)
 
     # The steps
 
@@ -249,11 +252,9 @@ class Consumer:
 
     def _sort(self, arrived: Sequence[Held]) -> tuple[list[Held], list[Held]]:
         """Settle what need not be started; of the others, those that may start and those that must start alone."""
+        startable, suspects, now = list[Held](), list[Held](), self._clock.now()
         if may_all_start([held.delivery for held in arrived], self._rules):
-            return list(arrived), []
-        now = self._clock.now()
-        startable: list[Held] = []
-        suspects: list[Held] = []
+            return list(arrived), suspects
         for held in arrived:
             decision = on_arrival(held.delivery, self._rules, now)
             if decision is not None:

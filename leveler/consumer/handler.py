@@ -7,6 +7,7 @@ import functools
 import inspect
 import typing
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from leveler.codec import decoder_for
@@ -148,11 +149,14 @@ def _cut(held: Held, name: str) -> Outcome:
     return Stopped()
 
 
-def forget_cancellations(task: asyncio.Task[Any]) -> None:
+async def forget_cancellations(worker: asyncio.Task[Any]) -> None:
     """Whatever was cancelled meant the run that has ended, not the worker, which goes on. Some of it may be left over
-    from a `TaskGroup` of the handler's: it does not always take its own back."""
-    while task.cancelling():
-        task.uncancel()
+    from a `TaskGroup` of the handler's, which does not always take its own back; and a task that is cancelled while it
+    does not wait hears of it only when it waits next."""
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(0)
+    while worker.cancelling():
+        worker.uncancel()
 
 
 def _only(error: BaseException) -> BaseException:

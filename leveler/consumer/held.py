@@ -56,7 +56,7 @@ class Held(msgspec.Struct, eq=False, gc=False):  # `Leases.forget` breaks the on
     #: Delivered more often than it may be started: it starts alone.
     solo: bool = False
 
-    def waits(self, started_at: float, worker: asyncio.Task[Any] | None) -> None:
+    def waits(self, started_at: float, worker: asyncio.Task[Any]) -> None:
         """Its handler, which began at `started_at`, waits for something: from now on it may be cut short."""
         self.started_at = started_at
         self.task = worker if self.handler.is_async else None

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, cast
 
 from leveler.clock import Clock
-from leveler.consumer.handler import forget_cancellations
 from leveler.consumer.held import RUNNING, Held
 
 #: So long handlers that do not wait may keep the loop busy: heartbeats, senders and signals can bear it.
@@ -58,9 +57,10 @@ class Series:
         self.batch = batch
         #: The one that the worker is at.
         self.current = batch[0]
+        #: The worker.
+        self.task = cast("asyncio.Task[object]", asyncio.current_task())
         #: It waits until it may start again; see `Runs.keep`.
         self.kept = False
-        self._task = asyncio.current_task()
         self._monotonic = clock.monotonic
         self._stride = stride
         self._on_break = on_break
@@ -105,9 +105,7 @@ class Series:
         held.run_seconds = now - self._now
         self._now = now
         self._ran += well
-        if self._task is not None and self._task.cancelling():
-            forget_cancellations(self._task)
-        if now >= self._until:
+        if now >= self._until or self.task.cancelling():
             self.break_off()
 
     def break_off(self) -> None:
@@ -127,4 +125,4 @@ class Series:
         """The current one waits. From now on others look at it, as it is written down here."""
         self._stride.shorten()
         self.break_off()
-        self.current.waits(self._now, self._task)
+        self.current.waits(self._now, self.task)

@@ -398,7 +398,7 @@ async def _cut(function: Callable[..., Any], why: str) -> Outcome:
 
     async def work() -> None:
         outcomes.append(await runner.run(one))
-        forget_cancellations(worker)
+        await forget_cancellations(worker)
         await asyncio.sleep(0)
         assert not worker.cancelling()
 

@@ -407,3 +407,22 @@ async def test_a_reason_may_be_anything(stage: Stage, reason: Any) -> None:
         await t.drain()
         assert [event.death.reason for event in t.dead] == ["rejected", "rejected"]
         assert all(event.message.id for event in t.dead)
+
+
+async def test_a_handler_that_cancels_its_task_and_does_not_wait_ends_only_its_own_run(stage: Stage) -> None:
+    seen: list[int] = []
+
+    async def handle(number: int) -> None:
+        seen.append(number)
+        if number == 1:
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+        if number == 2:
+            await asyncio.sleep(0)
+
+    async with stage.run(stage.app(handle, concurrency=1)) as t:
+        await t.send_many(QUEUE, range(20))
+        await t.drain()
+        assert sorted(seen) == list(range(20))
+        assert (len(t.completed), t.retried) == (20, [])
