@@ -13,7 +13,7 @@ import msgspec
 
 from tests.benchmarks import child
 from tests.benchmarks.measures import Reading
-from tests.benchmarks.suites import Suite, Turn
+from tests.benchmarks.suites import SUITES, Suite, Turn
 
 
 @dataclass(frozen=True)
@@ -63,5 +63,8 @@ def _measured(suite: str, row: str, turn: Turn, plan: Plan) -> list[Reading]:
     plan.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="benchmarks-", dir=plan.folder) as name:
         words = child.command(suite, row, turn.measure, messages, Path(name), uvloop=plan.uvloop)
-        out = subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout
+        try:
+            out = subprocess.run(words, stdout=subprocess.PIPE, check=True).stdout
+        finally:
+            SUITES[suite].clear(Path(name))
     return msgspec.json.decode(out, type=list[Reading])

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Final
 
-from tests.benchmarks import ours
+from tests.benchmarks import bare_redis, ours
 from tests.benchmarks.bare_memory import BareMemory
+from tests.benchmarks.bare_rabbitmq import bare as bare_rabbitmq
+from tests.benchmarks.bare_rabbitmq import bare_multiple as bare_rabbitmq_multiple
+from tests.benchmarks.bare_redis import BareRedis
 from tests.benchmarks.bare_sqlite import BareSQLite
 from tests.benchmarks.row import MakeRow
 
@@ -33,6 +37,8 @@ class Suite:
     #: The raw limit comes first: it is the reference.
     rows: Mapping[str, MakeRow]
     turns: Sequence[Turn]
+    #: Removes what a measurement in that folder has left on a server.
+    clear: Callable[[Path], None] = lambda folder: None
 
     @property
     def reference(self) -> str:
@@ -56,6 +62,19 @@ SUITES: Final[Mapping[str, Suite]] = {
             Turn("latency", 1_500),
         ],
     ),
+    "redis": Suite(
+        rows={"bare": BareRedis, "overlapped": bare_redis.overlapped, "leveler": ours.on_redis},
+        turns=[
+            Turn("publish_one", 5_000),
+            Turn("publish_batch", 40_000),
+            Turn("publish_concurrent", 20_000),
+            Turn("consume", 40_000),
+            Turn("roundtrip", 30_000),
+            Turn("latency_between", 1_500),
+            Turn("rss_backlog", 200_000, rounds=2, by_itself=True),
+        ],
+        clear=bare_redis.clear,
+    ),
     "sqlite": Suite(
         rows={"bare": BareSQLite, "leveler": ours.on_sqlite},
         turns=[
@@ -66,6 +85,18 @@ SUITES: Final[Mapping[str, Suite]] = {
             Turn("roundtrip", 20_000),
             Turn("latency_between", 1_500),
             Turn("rss_backlog", 200_000, rounds=2, by_itself=True),
+        ],
+    ),
+    "rabbitmq": Suite(
+        rows={"aio-pika": bare_rabbitmq, "aio-pika multiple acks": bare_rabbitmq_multiple, "leveler": ours.on_rabbitmq},
+        turns=[
+            Turn("publish_one", 1_000),
+            Turn("publish_batch", 5_000),
+            Turn("publish_concurrent", 5_000),
+            Turn("consume", 5_000),
+            Turn("roundtrip", 5_000),
+            Turn("latency", 1_500),
+            Turn("rss_backlog", 100_000, rounds=1, by_itself=True),
         ],
     ),
 }

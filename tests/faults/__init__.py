@@ -2,12 +2,13 @@
 
 python -m tests.faults sqlite --messages 20000 --faults 20 --seed 1
 
-subject.py    a broker and the faults that only it can have, as data
+subjects/     the brokers, and the faults that only they can have, as data
+wire/         a proxy that cuts, swallows and slows what passes through it
 ledger.py     what every process writes down before anybody can kill it
 load.py       the messages: good ones, and poison of every kind
 worker.py     the process under test
 sender.py     the process that sends
-faults.py     what may happen to them, chosen by a seed
-harness.py    starts them, makes it happen, waits until all is drained
+harness.py    starts them, makes it happen as a seed decides, waits until all is drained
+flight.py     what was in flight at each fault, and how soon work went on
 checker.py    lost, phantom, duplicated, stuck, over-delivered, out of order, innocent dead
 """

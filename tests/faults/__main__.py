@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 
+from tests.containers.find import Wish
 from tests.faults.harness import Harness, Outcome, Plan
 from tests.faults.plants import PLANTS
-from tests.faults.subject import SUBJECTS
+from tests.faults.subjects import ORDERED, SUBJECTS
+from tests.faults.subjects.subject import Place
 
 
 def main() -> int:
@@ -28,9 +31,12 @@ def main() -> int:
     words.add_argument("--seed", type=int, action="append", help="repeat it for several runs")
     words.add_argument("--kind", action="append", default=[], help="only this kind of fault; may be repeated")
     words.add_argument("--ordered", action="store_true")
+    words.add_argument("--as", dest="wish", choices=("any", "container", "process"), default="any", help="its server")
     words.add_argument("--plant", choices=PLANTS, default="", help="plant this bug; the run must fail")
     words.add_argument("--json", type=Path, help="write the figures here, too")
     given = words.parse_args()
+    if given.ordered and given.subject not in ORDERED:
+        words.error(f"{given.subject} has no order per key")
     failed = False
     figures = []
     for seed in given.seed or [1]:
@@ -45,9 +51,9 @@ def main() -> int:
             plant=given.plant,
             kinds=tuple(given.kind),
         )
-        outcome = run(given.subject, plan)
-        print(report(given.subject, plan, outcome), flush=True)
-        figures.append({"subject": given.subject, "plan": asdict(plan), "violations": outcome.verdict.violations()})
+        title, outcome = run(given.subject, plan, given.wish)
+        print(report(title, plan, outcome), flush=True)
+        figures.append({"subject": title, "plan": asdict(plan), **figures_of(outcome)})
         failed = failed or bool(outcome.verdict.violations())
     if given.json:
         given.json.parent.mkdir(parents=True, exist_ok=True)
@@ -55,10 +61,10 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def run(subject: str, plan: Plan) -> Outcome:
-    """One run in a folder of its own."""
-    with folder() as (ledger, place):
-        return Harness(SUBJECTS[subject](place, plan.ordered), ledger, plan).run()
+def run(name: str, plan: Plan, wish: Wish = "any") -> tuple[str, Outcome]:
+    """One run in a folder of its own: what was tested, and what happened."""
+    with folder() as (ledger, place), SUBJECTS[name](Place(place, wish)) as subject:
+        return subject.title, Harness(subject, ledger, plan).run()
 
 
 @contextmanager
@@ -79,20 +85,49 @@ def folder() -> Iterator[tuple[Path, Path]]:
                 subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+def figures_of(outcome: Outcome) -> dict[str, object]:
+    """The same as the table, for programs."""
+    verdict = outcome.verdict
+    return {
+        "violations": verdict.violations(),
+        "accepted": verdict.accepted,
+        "completed": verdict.completed,
+        "dead": verdict.dead_by_reason,
+        "lost": len(verdict.lost),
+        "duplicated": verdict.duplicated,
+        "hits": verdict.flight.hits,
+        "at risk": verdict.bound,
+        "recoveries": verdict.flight.recoveries,
+        "longest silence": verdict.flight.longest_silence,
+        "sent again": verdict.sent_again,
+        "faults": outcome.faults,
+        "missed": outcome.missed,
+        "seconds": outcome.seconds,
+    }
+
+
 def report(subject: str, plan: Plan, outcome: Outcome) -> str:
     """A table for people."""
-    verdict = outcome.verdict
-    faults = ", ".join(f"{name} {count}" for name, count in sorted(outcome.faults.items()))
+    verdict, flight = outcome.verdict, outcome.verdict.flight
+    faults = ", ".join(f"{name} {count}" for name, count in sorted(outcome.faults.items()) if count)
+    missed = ", ".join(f"{name} {count}" for name, count in sorted(outcome.missed.items()) if count)
+    times = flight.recoveries or [0.0]
     slowest = max((seconds for _, seconds in outcome.stops), default=0.0)
     rows = {
         "messages sent / accepted": f"{verdict.sent} / {verdict.accepted}",
         "completed / dead": f"{verdict.completed} / {verdict.dead} {verdict.dead_by_reason}",
+        "of them good, hit each time": str(verdict.unlucky or "none"),
         "faults": f"{sum(outcome.faults.values())} ({faults}), killers {plan.killers}",
-        "faults that hit runs in flight": str(verdict.faults_in_flight),
-        "duplicated, all with a cause": str(verdict.duplicated),
+        "faults without an opportunity": missed or "none",
+        "hit an operation in flight": str(flight.hits),
+        "duplicated": f"{verdict.duplicated}, of up to {verdict.bound} in flight at faults ({flight.at_risk} runs, "
+        f"{flight.doubtful.total() if verdict.copies else 0} copies, {verdict.sent_again} sends)",
+        "recovery": f"median {median(times):.2f} s, worst {max(times):.2f} s, of {len(flight.recoveries)}",
+        "longest silence unnoticed": f"{flight.longest_silence:.1f} s",
+        "lost / phantom / stuck": f"{len(verdict.lost)} / {len(verdict.phantom)} / {verdict.stuck}",
         "stops by SIGTERM": f"{len(outcome.stops)}, not clean {sum(code != 0 for code, _ in outcome.stops)}, "
         f"slowest {slowest:.1f} s",
-        "violations": str(verdict.violations() or "none"),
+        "violations": str({**verdict.violations(), **verdict.examples()} or "none"),
         "time": f"{outcome.seconds:.0f} s",
     }
     title = f"{subject}{' ordered' if plan.ordered else ''}, seed {plan.seed}"

@@ -13,17 +13,18 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from leveler import Leveler, Settings
 from leveler.adapter import Delivery
 from leveler.errors import BrokerError
 from leveler.settings import BrokerSettings
 from tests.faults.checker import Verdict, check
-from tests.faults.ledger import DEAD, FAULT, READY, Ledger, read
+from tests.faults.ledger import ACKED, BACK, DEAD, DEAF, EFFECT, FAULT, OVER, READY, Ledger, read
 from tests.faults.load import QUEUE
-from tests.faults.subject import BrokerFault, Subject
+from tests.faults.sender import FAULTS_OVER
+from tests.faults.subjects.subject import Fault, Subject
 from tests.faults.worker import DRAIN_SECONDS, LEASE_SECONDS, MAX_ATTEMPTS, queue_settings
 
 
@@ -39,7 +40,7 @@ class Plan:
     poison_share: float = 0.01
     ordered: bool = False
     plant: str = ""
-    #: Only these kinds of faults; all that there are by default.
+    #: Only these kinds of faults; all that there are by default, but for those that lose messages.
     kinds: tuple[str, ...] = ()
     #: Longest wait for the drain after the last fault.
     patience_seconds: float = 120.0
@@ -51,13 +52,15 @@ class Outcome:
 
     verdict: Verdict
     faults: Counter[str]
+    #: Faults that found no opportunity.
+    missed: Counter[str]
     #: Exits of workers that were told to stop: (exit code, seconds it took).
     stops: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
     seconds: float = 0.0
 
 
-#: About how long one fault takes, with the pause before the next.
-_SECONDS_PER_FAULT = 1.3
+#: About how long the pause before a fault is.
+_PAUSE_SECONDS = 0.35
 
 
 class Harness:
@@ -76,7 +79,10 @@ class Harness:
         self._ledger = Ledger(folder, "harness")
         self._rng = random.Random(plan.seed)
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._ready: set[subprocess.Popen[bytes]] = set()
         self._done: Counter[str] = Counter()
+        self._missed: Counter[str] = Counter()
+        self._dead: defaultdict[str, list[str]] = defaultdict(list)
         self._stops: list[tuple[int, float]] = []
         self._environment = {
             **os.environ,
@@ -88,42 +94,71 @@ class Harness:
         began = time.monotonic()
         asyncio.run(self._declare())
         with self._processes():
-            sender = self._start_sender()
             faults = self._schedule()
+            may_lose = any(fault.loses for fault in faults)
+            over, give_up_at = self._folder / FAULTS_OVER, float("inf")
+            self._until_ready(self._plan.workers if faults else 0)
+            sender = self._start_sender(sum(fault.seconds + _PAUSE_SECONDS for fault in faults))
+            self._until(lambda: self._has_told(sender, "sender", ACKED))
             while faults or sender.poll() is None:
                 self._revive()
                 if faults:
-                    name, fault = faults.pop()
-                    fault()
-                    self._done[name] += 1
+                    self._make(faults.pop())
+                elif not over.exists():
+                    over.touch()
+                    give_up_at = time.monotonic() + self._plan.patience_seconds
+                if time.monotonic() > give_up_at:
+                    sender.kill()
                 time.sleep(self._rng.uniform(0.05, 0.6))
+            if sender.returncode == -signal.SIGKILL:
+                raise RuntimeError("the sender hangs")
             if sender.returncode:
                 raise RuntimeError(f"the sender ended with {sender.returncode}")
-            remaining = self._drain()
+            remaining = self._drain(may_lose=may_lose)
             self._stop_all()
-        dead = asyncio.run(self._collect_dead())
+        asyncio.run(self._collect_dead())
         verdict = check(
-            read(self._folder), dead, remaining, max_deliveries=MAX_ATTEMPTS + 3, ordered=self._plan.ordered
+            read(self._folder),
+            self._dead,
+            remaining,
+            max_attempts=MAX_ATTEMPTS,
+            max_deliveries=MAX_ATTEMPTS + 3,
+            ordered=self._plan.ordered,
+            may_lose=may_lose,
+            copies=self._subject.copies,
         )
-        return Outcome(verdict, self._done, self._stops, time.monotonic() - began)
+        return Outcome(verdict, self._done, self._missed, self._stops, time.monotonic() - began)
 
     # Faults
 
-    def _schedule(self) -> list[tuple[str, Callable[[], None]]]:
+    def _schedule(self) -> list[Fault]:
         """So many faults, every kind about as often, in an order that the seed decides."""
-        kinds: list[tuple[str, Callable[[], None]]] = [
-            ("SIGKILL", self._kill),
-            ("SIGSTOP beyond the lease", self._freeze),
-            ("SIGTERM", self._terminate),
-            *((name, partial(self._broker_fault, name, fault)) for name, fault in self._subject.faults.items()),
+        kinds = [
+            Fault("SIGKILL", lambda notes: self._kill()),
+            Fault("SIGSTOP beyond the lease", lambda notes: self._freeze(), LEASE_SECONDS * 1.5),
+            Fault("SIGTERM", lambda notes: self._terminate()),
+            *self._subject.faults,
         ]
-        if self._plan.kinds:
-            kinds = [kind for kind in kinds if kind[0] in self._plan.kinds]
-            if len(kinds) != len(self._plan.kinds):
-                raise SystemExit(f"{self._subject.name} knows no such faults: {self._plan.kinds}")
+        wanted = self._plan.kinds or [kind.name for kind in kinds if not kind.loses]
+        if unknown := set(wanted) - {kind.name for kind in kinds}:
+            raise SystemExit(
+                f"{self._subject.name} knows no such faults: {unknown}; it knows {[kind.name for kind in kinds]}"
+            )
+        kinds = [kind for kind in kinds if kind.name in wanted]
         out = [kinds[number % len(kinds)] for number in range(self._plan.faults)]
         self._rng.shuffle(out)
         return out
+
+    def _make(self, fault: Fault) -> None:
+        """Make it happen, where somebody consumes, and count how often it did."""
+        self._until_ready(1)
+        notes = _Notes(self._ledger, fault.name)
+        fault.make(notes)
+        if notes.strikes:
+            self._ledger.write(OVER, "broker", fault.name)
+        own = fault not in self._subject.faults
+        self._done[fault.name] += own or notes.strikes
+        self._missed[fault.name] += not own and not notes.strikes
 
     def _kill(self) -> None:
         worker = self._pick("SIGKILL")
@@ -153,23 +188,30 @@ class Harness:
 
     def _pick(self, fault: str) -> subprocess.Popen[bytes]:
         """One that consumes: a process that only starts has nothing to lose."""
-        give_up_at = time.monotonic() + 30
-        while True:
-            self._revive()
-            worker = self._rng.choice(self._workers)
-            if self._is_ready(worker) or time.monotonic() > give_up_at:
-                break
-            time.sleep(0.02)
+        self._until_ready(1)
+        worker = self._rng.choice([worker for worker in self._workers if self._is_ready(worker)] or self._workers)
         self._ledger.write(FAULT, str(worker.pid), fault)
         return worker
 
-    def _is_ready(self, worker: subprocess.Popen[bytes]) -> bool:
-        log = self._folder / f"worker-{worker.pid}.log"
-        return log.exists() and f" {READY} ".encode() in log.read_bytes()
+    def _until_ready(self, count: int) -> None:
+        """Until so many workers have begun to consume, which takes a second or two; not for ever."""
+        self._until(lambda: sum(map(self._is_ready, self._workers)) >= count)
 
-    def _broker_fault(self, name: str, fault: BrokerFault) -> None:
-        self._ledger.write(FAULT, "broker", name)
-        fault()
+    def _until(self, done: Callable[[], bool]) -> None:
+        give_up_at = time.monotonic() + 30
+        while not done() and time.monotonic() < give_up_at:
+            time.sleep(0.02)
+            self._revive()
+
+    def _is_ready(self, worker: subprocess.Popen[bytes]) -> bool:
+        """Whether it lives, and has consumed."""
+        if worker not in self._ready and self._has_told(worker, "worker", READY):
+            self._ready.add(worker)
+        return worker in self._ready and worker.poll() is None
+
+    def _has_told(self, process: subprocess.Popen[bytes], name: str, kind: str) -> bool:
+        log = self._folder / f"{name}-{process.pid}.log"
+        return log.exists() and f" {kind} ".encode() in log.read_bytes()
 
     # Processes
 
@@ -189,10 +231,9 @@ class Harness:
         while len(self._workers) < self._plan.workers:
             self._workers.append(self._start("tests.faults.worker"))
 
-    def _start_sender(self) -> subprocess.Popen[bytes]:
+    def _start_sender(self, seconds: float) -> subprocess.Popen[bytes]:
+        """For as long as the faults last, so that they hit somebody at work."""
         plan = self._plan
-        # As long as the faults last, so that they hit somebody at work.
-        seconds = plan.faults * _SECONDS_PER_FAULT
         words = (plan.messages, plan.killers, plan.poison_share, plan.seed, seconds)
         return self._start("tests.faults.sender", *map(str, words))
 
@@ -207,8 +248,8 @@ class Harness:
 
     # The queue
 
-    def _drain(self) -> int:
-        """Until the queue is empty and stays so; how many messages are left if it never is."""
+    def _drain(self, *, may_lose: bool) -> int:
+        """Until the queue is empty and stays so, and no message is missing; how many are left if that never is."""
         give_up_at = time.monotonic() + self._plan.patience_seconds
         empty = 0
         left = -1
@@ -216,13 +257,21 @@ class Harness:
             self._revive()
             left = asyncio.run(self._left())
             empty = empty + 1 if left == 0 else 0
-            if empty == 3:
+            # Not every broker counts what is on its way from one of its queues to another.
+            if empty >= 3 and (may_lose or not self._missing()):
                 return 0
             time.sleep(0.3)
         return left
 
+    def _missing(self) -> set[str]:
+        """Accepted, and at no end yet."""
+        asyncio.run(self._collect_dead())
+        entries = read(self._folder)
+        ended = {entry.id for entry in entries if entry.kind == EFFECT} | set(self._dead)
+        return {entry.id for entry in entries if entry.kind == ACKED} - ended
+
     def _app(self) -> Leveler:
-        brokers = {"default": BrokerSettings(url=self._subject.url)}
+        brokers = {"default": BrokerSettings(url=self._subject.direct_url)}
         return Leveler(settings=Settings(brokers=brokers, queues={QUEUE: queue_settings(ordered=self._plan.ordered)}))
 
     async def _declare(self) -> None:
@@ -237,9 +286,8 @@ class Harness:
             return -1
         return sum(count or 0 for count in (depth.ready, depth.leased, depth.delayed))
 
-    async def _collect_dead(self) -> dict[str, list[str]]:
+    async def _collect_dead(self) -> None:
         """The reasons of every dead letter, by id, taken out of the queue itself."""
-        dead: dict[str, list[str]] = defaultdict(list)
         async with self._app() as app:
             queue = await app._started().queue(QUEUE)
             receiver = queue.adapter.receiver(queue.spec, capacity=1000, dead=True)
@@ -247,11 +295,29 @@ class Harness:
             while deliveries := list(await receiver.receive(500, 1.0)):
                 for delivery in deliveries:
                     reason = _reason(delivery)
-                    dead[delivery.message.id].append(reason)
+                    self._dead[delivery.message.id].append(reason)
                     self._ledger.write(DEAD, delivery.message.id, reason)
                 await receiver.complete(deliveries)
             await receiver.close()
-        return dict(dead)
+
+
+class _Notes:
+    """What a fault tells, written down."""
+
+    def __init__(self, ledger: Ledger, name: str) -> None:
+        self._ledger = ledger
+        self._name = name
+        self.strikes = 0
+
+    def strike(self, where: Literal["broker", "wire"] = "broker") -> None:
+        self.strikes += 1
+        self._ledger.write(FAULT, where, self._name)
+
+    def back(self) -> None:
+        self._ledger.write(BACK, "broker", self._name)
+
+    def deaf(self) -> None:
+        self._ledger.write(DEAF, "wire", self._name)
 
 
 def _reason(delivery: Delivery) -> str:

@@ -14,17 +14,34 @@ from typing import Final, NamedTuple
 
 INTENT: Final = "intent"
 ACKED: Final = "acked"
+#: Not accepted, as far as the sender was told; the detail says why.
 REFUSED: Final = "refused"
+#: ... and that it may be queued all the same.
+UNKNOWN: Final = "SendUnknown"
 START: Final = "start"
 EFFECT: Final = "effect"
 #: The broker took the completion, as the worker was told.
 COMPLETED: Final = "completed"
+#: The broker took another settlement, as the worker was told; the detail says which.
+SETTLED: Final = "settled"
+#: The worker was told that the broker did not take it, or that nobody knows.
+UNSETTLED: Final = "unsettled"
+#: The worker was told that the lease is lost.
+GONE: Final = "gone"
 #: The worker consumes.
 READY: Final = "ready"
 SIGNAL: Final = "signal"
 DEAD: Final = "dead"
-#: A fault begins; its id is the process that it hits, or "broker".
+#: A fault strikes; its id is the process that it hits, or "broker", or "wire" for an operation on its way.
 FAULT: Final = "fault"
+#: After a fault of the broker's, or of the way to it, nothing is in the way any more.
+BACK: Final = "back"
+#: ... and nobody waits for an answer that will never come.
+OVER: Final = "over"
+#: ... but a client does, after all the time that it was given.
+DEAF: Final = "deaf"
+#: The worker said it loudly: an error in its log.
+LOG: Final = "log"
 
 
 class Entry(NamedTuple):

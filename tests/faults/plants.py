@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, Final, cast
 
+from leveler import runtime
 from leveler.adapter import Abandon, DeadLetter, Delivery
 from leveler.consumer import consumer, settlement
 from leveler.consumer.decision import Rules
 from leveler.consumer.settlement import Settlement
+from leveler.errors import BatchError, BrokerError, BrokerUnavailable, LevelerError, SendUnknown
 
 
 def acknowledge_first() -> None:
@@ -78,13 +82,119 @@ def deaf_to_signals() -> None:
     """SIGTERM does not stop the intake: messages are started after it."""
 
     async def stop(self: Any, drain_seconds: float) -> int:
-        import asyncio
-
         await asyncio.sleep(3)
         return int(await real(self, drain_seconds))
 
     real = consumer.Consumer.stop
     consumer.Consumer.stop = stop  # type: ignore[method-assign]
+
+
+# At the adapter: what an adapter of a server can do wrong when the way to it is cut.
+
+
+def forget_unknown_sends() -> None:
+    """Whether a message is queued is not known, and it is taken for sent: a cut before it arrived loses it."""
+
+    def believes(sender: Any) -> None:
+        real = sender.send
+
+        async def send(messages: Sequence[Any]) -> None:
+            failed = {index: error for index, error in (await _failed(real, messages)).items() if not _unknown(error)}
+            if failed:
+                raise BatchError(failed)
+
+        sender.send = send
+
+    _on_every("sender", believes)
+
+
+def call_unknown_sends_refused() -> None:
+    """Whether a message is queued is not known, and it is said not to be: nobody expects it twice."""
+
+    def denies(sender: Any) -> None:
+        real = sender.send
+
+        async def send(messages: Sequence[Any]) -> None:
+            failed = await _failed(real, messages)
+            if failed:
+                gone = BrokerUnavailable("planted")
+                raise BatchError({index: gone if _unknown(error) else error for index, error in failed.items()})
+
+        sender.send = send
+
+    _on_every("sender", denies)
+
+
+def believe_in_completions() -> None:
+    """A completion that never arrived is taken for made: the message comes again, without a cause in the ledger."""
+
+    def believes(receiver: Any) -> None:
+        real = receiver.complete
+
+        async def complete(deliveries: Sequence[Any]) -> None:
+            with suppress(BrokerError):
+                await real(deliveries)
+
+        receiver.complete = complete
+
+    _on_every("receiver", believes)
+
+
+def never_come_back() -> None:
+    """Whoever has lost a connection once receives nothing any more, and says nothing of it."""
+    lost = False
+
+    def deafens(receiver: Any) -> None:
+        real = receiver.receive
+
+        async def receive(credit: int, wait_seconds: float) -> Sequence[Any]:
+            nonlocal lost
+            if lost:
+                await asyncio.sleep(wait_seconds)
+                return []
+            try:
+                return cast(Sequence[Any], await real(credit, wait_seconds))
+            except BrokerError:
+                lost = True
+                raise
+
+        receiver.receive = receive
+
+    _on_every("receiver", deafens)
+
+
+def _on_every(part: str, breaks: Callable[[Any], None]) -> None:
+    """Every sender, or receiver, of every adapter is broken in that way."""
+    seam: Any = runtime
+    real_find = seam.find
+
+    def find(*words: Any, **options: Any) -> Any:
+        adapter = real_find(*words, **options)
+        real_make = getattr(adapter, part)
+
+        def make(*words: Any, **options: Any) -> Any:
+            made = real_make(*words, **options)
+            breaks(made)
+            return made
+
+        setattr(adapter, part, make)
+        return adapter
+
+    seam.find = find
+
+
+async def _failed(send: Callable[[Sequence[Any]], Any], messages: Sequence[Any]) -> Mapping[int, LevelerError]:
+    try:
+        await send(messages)
+    except BatchError as error:
+        return error.failed
+    except BrokerError as error:
+        return dict.fromkeys(range(len(messages)), error)
+    return {}
+
+
+def _unknown(error: LevelerError) -> bool:
+    return isinstance(error, SendUnknown)
 
 
 PLANTS: Final[dict[str, Callable[[], None]]] = {
@@ -97,6 +207,10 @@ PLANTS: Final[dict[str, Callable[[], None]]] = {
         no_quarantine,
         no_limit_of_deliveries,
         deaf_to_signals,
+        forget_unknown_sends,
+        call_unknown_sends_refused,
+        believe_in_completions,
+        never_come_back,
     )
 }
 

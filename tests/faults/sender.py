@@ -14,22 +14,27 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 
-from leveler import BatchError, BrokerError, BrokerUnavailable, Leveler, Message, SendUnknown, Settings
+from leveler import BatchError, BrokerError, BrokerUnavailable, Leveler, LevelerError, Message, SendUnknown, Settings
 from leveler.producer import SendOptions
 from leveler.settings import BrokerSettings
-from tests.faults.ledger import ACKED, INTENT, REFUSED, Ledger
+from tests.faults import plants
+from tests.faults.ledger import ACKED, INTENT, REFUSED, UNKNOWN, Ledger
 from tests.faults.load import QUEUE, body, kinds
 from tests.faults.worker import queue_settings
 
 BATCH = 100
+FAULTS_OVER = "faults-are-over"
 PATIENCE = 200
 
 
 async def send(folder: Path, url: str, plan: list[str], seed: int, seconds: float, *, ordered: bool) -> None:
-    """Send `plan`: a quarter of it at once, as a burst, the rest evenly over `seconds`."""
+    """Send `plan`: a quarter of it at once, as a burst, the rest evenly over `seconds`.
+
+    The end of it waits until the faults are over, however long they take: they hit somebody who sends.
+    """
     ledger = Ledger(folder, "sender")
     rng = random.Random(seed)
-    began = time.monotonic()
+    pace = Pace(len(plan), seconds, folder / FAULTS_OVER)
     app = Leveler(
         settings=Settings(brokers={"default": BrokerSettings(url=url)}, queues={QUEUE: queue_settings(ordered=ordered)})
     )
@@ -48,8 +53,33 @@ async def send(folder: Path, url: str, plan: list[str], seed: int, seconds: floa
                 batch.append(producer.message(body(id, kind, rng), options))
             ledger.write_many(INTENT, [message.id for message in batch])
             await _until_accepted(producer.send, batch, ledger)
-            due = began + seconds * (start / len(plan) - 0.25) / 0.75
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await pace.keep(start + len(batch))
+
+
+class Pace:
+    """How fast to send.
+
+    Args:
+        total: messages.
+        seconds: about how long the faults will last.
+        over: a file that is there when they are over.
+    """
+
+    def __init__(self, total: int, seconds: float, over: Path) -> None:
+        self._total = total
+        self._each_seconds = seconds / (0.75 * total)
+        self._over = over
+        self._due = time.monotonic()
+
+    async def keep(self, sent: int) -> None:
+        """Wait, if the next batch is not due."""
+        left = 1 - sent / self._total
+        if sent / self._total >= 0.25 and left:
+            # The last tenth is spread the thinner the less of it there is.
+            self._due = max(self._due, time.monotonic()) + BATCH * self._each_seconds * max(1.0, 0.1 / left)
+        # Another process makes the file.
+        while (early := self._due - time.monotonic()) > 0 and not self._over.exists():  # noqa: ASYNC110
+            await asyncio.sleep(min(0.1, early))
 
 
 async def _enter(life: AsyncExitStack, app: Leveler) -> None:
@@ -67,15 +97,15 @@ async def _until_accepted(
 ) -> None:
     """Send again, with the same ids, whatever was not accepted: that is what a careful producer does."""
     for _ in range(PATIENCE):
-        failed: set[int] = set()
+        failed: dict[int, LevelerError] = {}
         try:
             await send(batch)
         except BatchError as error:
-            failed = set(error.failed)
+            failed = error.failed
         except BrokerError as error:
-            failed = set(range(len(batch)))
-            kind = "unknown" if isinstance(error, SendUnknown) else "refused"
-            ledger.write(REFUSED, batch[0].id, kind)
+            failed = dict.fromkeys(range(len(batch)), error)
+        for index, why in failed.items():
+            ledger.write(REFUSED, batch[index].id, UNKNOWN if isinstance(why, SendUnknown) else type(why).__name__)
         ledger.write_many(ACKED, [message.id for index, message in enumerate(batch) if index not in failed])
         batch = [message for index, message in enumerate(batch) if index in failed]
         if not batch:
@@ -88,6 +118,7 @@ def main() -> None:
     folder, url = Path(sys.argv[1]), sys.argv[2]
     messages, killers = (int(word) for word in sys.argv[3:5])
     share, seed, seconds = float(sys.argv[5]), int(sys.argv[6]), float(sys.argv[7])
+    plants.plant(os.environ.get("FAULTS_PLANT", ""))
     plan = kinds(messages, killers, share, seed)
     ordered = os.environ.get("FAULTS_ORDERED") == "1"
     asyncio.run(send(folder, url, plan, seed, seconds, ordered=ordered))

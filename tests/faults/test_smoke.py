@@ -2,44 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
 import pytest
 
 from tests.faults.__main__ import report, run
-from tests.faults.harness import Plan
-from tests.faults.subject import SUBJECTS
+from tests.faults.harness import Outcome, Plan
+from tests.faults.subjects import ORDERED, SUBJECTS
+
+#: One of each that a run of less than a minute has room for; none = all there are.
+KINDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "sqlite": (),
+    "rabbitmq": (
+        "SIGKILL",
+        "SIGTERM",
+        "broker SIGKILLed",
+        "broker out of memory",
+        "half-open connections",
+        "cut during a publish",
+        "cut before a confirm",
+        "cut during a delivery",
+        "cut before an ack",
+    ),
+    "redis": (
+        "SIGKILL",
+        "SIGTERM",
+        "broker SIGKILLed",
+        "broker out of memory",
+        "all connections reset",
+        "cut during a send",
+        "cut before the reply to a send",
+        "cut during a delivery",
+        "cut before the reply to a completion",
+    ),
+}
+#: What the proof needs: a bug, the faults that bring it out on a broker, and what it is seen as.
+PLANTED: Final = [
+    ("sqlite", "acknowledge_first", (), "lost"),
+    ("sqlite", "lose_failures", (), "lost"),
+    ("sqlite", "swallow_completions", (), "duplicated without a cause"),
+    ("sqlite", "no_quarantine", (), "innocent dead"),
+    ("redis", "forget_unknown_sends", ("cut before a send",), "lost"),
+    ("redis", "call_unknown_sends_refused", ("cut before the reply to a send",), "duplicated without a cause"),
+    ("redis", "believe_in_completions", ("cut before a completion",), "duplicated without a cause"),
+    ("rabbitmq", "forget_unknown_sends", ("cut before a publish",), "lost"),
+    ("rabbitmq", "call_unknown_sends_refused", ("cut before a confirm",), "duplicated without a cause"),
+    ("rabbitmq", "believe_in_completions", ("cut before an ack",), "duplicated without a cause"),
+    ("rabbitmq", "never_come_back", ("all connections reset",), "stuck"),
+]
+
+
+def judged(subject: str, plan: Plan) -> Outcome:
+    title, outcome = run(subject, plan)
+    print(report(title, plan, outcome))
+    return outcome
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
-@pytest.mark.parametrize("ordered", [False, True], ids=["any order", "ordered"])
-def test_nothing_is_lost_when_workers_and_the_broker_fail(subject: str, ordered: bool) -> None:
-    plan = Plan(messages=3000, faults=10, killers=2, seed=7, poison_share=0.0 if ordered else 0.02, ordered=ordered)
-    outcome = run(subject, plan)
-    print(report(subject, plan, outcome))
-    assert not outcome.verdict.violations()
-    assert outcome.verdict.faults_in_flight > 0
-    assert outcome.verdict.sent == outcome.verdict.accepted == plan.messages
+def test_nothing_is_lost_when_workers_and_the_broker_fail(subject: str) -> None:
+    kinds = KINDS[subject]
+    plan = Plan(messages=3000, faults=len(kinds) or 10, killers=2, seed=7, poison_share=0.02, kinds=kinds)
+    verdict = judged(subject, plan).verdict
+    assert not verdict.violations()
+    assert verdict.flight.hits > 0
+    assert verdict.sent == verdict.accepted == plan.messages
 
 
-@pytest.mark.parametrize(
-    ("plant", "seen_as"),
-    [
-        ("acknowledge_first", "lost"),
-        ("lose_failures", "lost"),
-        ("swallow_completions", "duplicated without a cause"),
-        ("no_quarantine", "innocent dead"),
-    ],
-)
-def test_the_checker_sees_a_planted_bug(plant: str, seen_as: str) -> None:
-    plan = Plan(messages=1000, faults=4, killers=2, seed=3, poison_share=0.05, plant=plant, patience_seconds=30)
-    outcome = run("sqlite", plan)
-    assert outcome.verdict.violations().get(seen_as), report("sqlite", plan, outcome)
+@pytest.mark.parametrize("subject", sorted(ORDERED))
+def test_the_order_per_key_is_kept_when_workers_and_the_broker_fail(subject: str) -> None:
+    plan = Plan(messages=3000, faults=6, killers=1, seed=7, poison_share=0.0, ordered=True, kinds=KINDS[subject])
+    verdict = judged(subject, plan).verdict
+    assert not verdict.violations()
+    assert verdict.flight.hits > 0
+    assert verdict.sent == verdict.accepted == plan.messages
 
 
-@pytest.mark.parametrize("subject", SUBJECTS)
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("subject", "plant", "kinds", "seen_as"), PLANTED)
+def test_the_checker_sees_a_planted_bug(subject: str, plant: str, kinds: tuple[str, ...], seen_as: str) -> None:
+    if kinds:
+        plan = Plan(messages=600, faults=3, killers=0, seed=3, poison_share=0.0, kinds=kinds, patience_seconds=8)
+    else:
+        plan = Plan(messages=1000, faults=4, killers=2, seed=3, poison_share=0.05, patience_seconds=30)
+    assert judged(subject, replace(plan, plant=plant)).verdict.violations().get(seen_as)
+
+
+@pytest.mark.parametrize(("subject", "workers"), [("sqlite", 1), ("sqlite", 2), ("rabbitmq", 2), ("redis", 2)])
 def test_a_killer_among_63_neighbours_is_the_only_dead_letter(subject: str, workers: int) -> None:
-    outcome = run(subject, Plan(messages=64, faults=0, killers=1, poison_share=0.0, seed=1, workers=workers))
-    print(outcome.verdict)
-    assert not outcome.verdict.violations()
-    assert outcome.verdict.completed == 63
-    assert outcome.verdict.dead_by_reason == {"crash-loop": 1}
+    verdict = judged(subject, Plan(messages=64, faults=0, killers=1, poison_share=0.0, seed=1, workers=workers)).verdict
+    assert not verdict.violations()
+    assert verdict.completed == 63
+    assert verdict.dead_by_reason == {"crash-loop": 1}

@@ -16,10 +16,19 @@ import time
 from pathlib import Path
 
 from leveler import BrokerUnavailable, Context, Leveler, LimitSettings, QueueSettings, Reject, RetryPolicy, Settings
-from leveler.events import Event, MessageCompleted, ReceiverReady
+from leveler.events import (
+    DeliveryLost,
+    Event,
+    MessageCompleted,
+    MessageDeadLettered,
+    MessageRetried,
+    MessageReturned,
+    ReceiverReady,
+    SettlementFailed,
+)
 from leveler.settings import BrokerSettings, ConsumerSettings
 from tests.faults import plants
-from tests.faults.ledger import COMPLETED, EFFECT, READY, SIGNAL, START, Ledger
+from tests.faults.ledger import COMPLETED, EFFECT, GONE, LOG, READY, SETTLED, SIGNAL, START, UNSETTLED, Ledger
 from tests.faults.load import QUEUE, Work
 
 LEASE_SECONDS = 2.0
@@ -48,6 +57,12 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
     def on_event(event: Event) -> None:
         if isinstance(event, MessageCompleted):
             ledger.write(COMPLETED, event.message.id)
+        elif isinstance(event, MessageDeadLettered | MessageRetried | MessageReturned):
+            ledger.write(SETTLED, event.message.id, type(event).__name__)
+        elif isinstance(event, DeliveryLost):
+            ledger.write(GONE, event.message.id)
+        elif isinstance(event, SettlementFailed):
+            ledger.write(UNSETTLED, event.message.id, event.verb)
         elif isinstance(event, ReceiverReady):
             ledger.write(READY, "consumer")
 
@@ -63,7 +78,19 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
         ledger.write(SIGNAL, str(number))
 
     signal.signal(signal.SIGUSR1, on_signal)
+    logging.getLogger("leveler").addHandler(_Loud(ledger))
     return app
+
+
+class _Loud(logging.Handler):
+    """Writes down what was said loudly."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        super().__init__(logging.WARNING)
+        self._ledger = ledger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._ledger.write(LOG, record.levelname, record.getMessage().replace("\n", " "))
 
 
 async def _do(work: Work, ctx: Context) -> None:

@@ -1,4 +1,4 @@
-"""Simulation: whole apps among faults, in one loop, in virtual time, from one seed. A failing seed replays exactly.
+"""Simulation: whole apps among faults, in one loop, in virtual time, from one seed. A failing seed replays by line.
 
     python -m tests.simulation --seeds 10000 --first 1 --jobs 2     many
     python -m tests.simulation --seed 471                           one, with every line of its trace

@@ -1,8 +1,6 @@
-"""What the simulation has found in leveler and waits for its repair, as small as it gets."""
+"""What the simulation has found in leveler, as small as it gets."""
 
 from __future__ import annotations
-
-import pytest
 
 from tests.simulation.checker import check
 from tests.simulation.scenario import Plan, Scenario
@@ -10,7 +8,6 @@ from tests.simulation.weather import Strike
 from tests.simulation.world import World
 
 
-@pytest.mark.xfail(strict=True, reason="a suspect that was parked is isolated although its key's head is parked, too")
 def test_suspects_of_one_key_that_come_together_keep_their_order_though_the_first_one_snoozes() -> None:
     """Seed 1398. A killer ahead of them has spent their attempts; the broker cannot take them back uncounted."""
     scenario = Scenario(

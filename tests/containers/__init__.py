@@ -1,0 +1,11 @@
+"""Real brokers for tests. How to use them is in README.md beside this file.
+
+broker.py     the brokers, as data
+image.py      the image of both, from Debian's packages
+server.py     a server that was started for tests
+container.py  ... in a container
+process.py    ... as a process
+find.py       which of them to start
+keeper.py     the process that owns the servers of one test run
+plugin.py     the fixtures
+"""

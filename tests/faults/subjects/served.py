@@ -1,0 +1,205 @@
+"""Served: what can happen to any broker that is a server, and to the way to it.
+
+All processes under test reach it through the proxy, which knows its protocol.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import cycle
+from typing import Final, get_args
+
+from tests.containers.broker import BROKERS, Options
+from tests.containers.find import server
+from tests.containers.port import free_ports
+from tests.containers.server import Server
+from tests.faults.subjects.subject import Fault, Notes, Place, Subject
+from tests.faults.wire.proxy import Proxy
+from tests.faults.wire.unit import NewConversation
+from tests.faults.wire.weather import CLEAR, Cut, Slow
+from tests.faults.wire.weather import Place as CutPlace
+
+#: How long a cut waits for the operation that it is to hit.
+_OPPORTUNITY_SECONDS: Final = 8.0
+#: Longer than the lease of the runs (see worker.py).
+_AWAY_SECONDS: Final = 3.0
+_RESTART_EVERY_SECONDS: Final = 10.0
+#: The longest that a client is given to notice that nobody answers.
+_PATIENCE_SECONDS: Final = 20.0
+
+Alarm = Callable[[Server, bool], None]
+
+
+@contextmanager
+def served(
+    name: str,
+    place: Place,
+    *,
+    conversation: NewConversation,
+    operations: Mapping[str, str],
+    alarm: Alarm,
+    delete: Callable[[Server], None],
+    options: Options,
+    query: str = "",
+    copies: bool = False,
+) -> Iterator[Subject]:
+    """The broker, running behind a proxy.
+
+    Args:
+        name: of the broker.
+        place: how it shall run.
+        conversation: its protocol.
+        operations: what can be cut, in words for people, and as the protocol's module calls it.
+        alarm: makes it run out of memory, or ends that.
+        delete: removes the queue from under everybody.
+        options: its own.
+        query: of the URL of the processes under test.
+        copies: whether settlements other than a completion are made of copies.
+    """
+    with (
+        server(name, place.wish, options) as running,
+        Proxy(free_ports(), int(running.url.rsplit(":", 1)[1].partition("/")[0]), conversation) as proxy,
+    ):
+        url = BROKERS[name].url(proxy.port)
+        faults = [
+            *_of_the_server(running, alarm, delete),
+            *_of_the_way(proxy),
+            *_cuts(proxy, operations),
+        ]
+        yield Subject(name, running.label, f"{url}?{query}" if query else url, running.url, faults, copies)
+
+
+def _of_the_server(running: Server, alarm: Alarm, delete: Callable[[Server], None]) -> Sequence[Fault]:
+    return [
+        Fault("broker SIGKILLed", partial(_killed, running), 8.0),
+        Fault("broker out of memory", partial(_alarmed, running, alarm), 5.0),
+        Fault("broker SIGSTOPped", partial(_frozen, running), _AWAY_SECONDS),
+        Fault("broker restarted every 10 s", partial(_restarted, running), 3 * _RESTART_EVERY_SECONDS),
+        Fault("queue deleted", partial(_deleted, running, delete), 2.0, loses=True),
+    ]
+
+
+def _killed(running: Server, notes: Notes) -> None:
+    notes.strike()
+    running.kill()
+    running.start()
+    notes.back()
+
+
+def _restarted(running: Server, notes: Notes) -> None:
+    for _ in range(3):
+        again_at = time.monotonic() + _RESTART_EVERY_SECONDS
+        _killed(running, notes)
+        time.sleep(max(0.0, again_at - time.monotonic()))
+
+
+def _frozen(running: Server, notes: Notes) -> None:
+    notes.strike()
+    running.freeze()
+    try:
+        time.sleep(_AWAY_SECONDS)
+    finally:
+        running.thaw()
+        notes.back()
+
+
+def _alarmed(running: Server, alarm: Alarm, notes: Notes) -> None:
+    notes.strike()
+    alarm(running, True)
+    try:
+        time.sleep(_AWAY_SECONDS)
+    finally:
+        alarm(running, False)
+        notes.back()
+
+
+def _deleted(running: Server, delete: Callable[[Server], None], notes: Notes) -> None:
+    notes.strike()
+    delete(running)
+    notes.back()
+
+
+def _of_the_way(proxy: Proxy) -> Sequence[Fault]:
+    return [
+        Fault("half-open connections", partial(_half_open, proxy), _AWAY_SECONDS),
+        Fault("black hole", partial(_black_hole, proxy), _AWAY_SECONDS),
+        Fault("latency of 200 ms", partial(_slowed, proxy, Slow(latency_seconds=0.2)), _AWAY_SECONDS),
+        Fault(
+            "8 KB/s",
+            partial(_slowed, proxy, Slow(bytes_per_second=8192, piece_bytes=256)),
+            _AWAY_SECONDS,
+        ),
+        Fault("one byte at a time", partial(_slowed, proxy, Slow(piece_bytes=1)), _AWAY_SECONDS),
+        Fault("all connections reset", partial(_all_cut, proxy), 0.1),
+    ]
+
+
+def _half_open(proxy: Proxy, notes: Notes) -> None:
+    notes.strike("wire" if proxy.connections else "broker")
+    proxy.half_open()
+    _noticed(proxy, notes)
+
+
+def _black_hole(proxy: Proxy, notes: Notes) -> None:
+    notes.strike()
+    proxy.swallow(True)
+    try:
+        time.sleep(_AWAY_SECONDS)
+    finally:
+        proxy.swallow(False)
+        notes.back()
+
+
+def _slowed(proxy: Proxy, slow: Slow, notes: Notes) -> None:
+    notes.strike()
+    proxy.slow(slow)
+    try:
+        time.sleep(_AWAY_SECONDS)
+    finally:
+        proxy.slow(CLEAR)
+        notes.back()
+
+
+def _all_cut(proxy: Proxy, notes: Notes) -> None:
+    notes.strike()
+    proxy.cut_all(reset=True)
+    notes.back()
+
+
+def _cuts(proxy: Proxy, operations: Mapping[str, str]) -> Sequence[Fault]:
+    ends = cycle([False, True])
+    return [
+        Fault(f"{_WORDS[place]} {word}", partial(_cut, proxy, name, place, ends), 2.0)
+        for place in get_args(CutPlace)
+        for word, name in operations.items()
+    ]
+
+
+_WORDS: Final[Mapping[str, str]] = {
+    "before": "cut before",
+    "during": "cut during",
+    "after": "cut after",
+    "mute": "silent from",
+}
+
+
+def _cut(proxy: Proxy, name: str, place: CutPlace, ends: Iterator[bool], notes: Notes) -> None:
+    cut = proxy.cut(Cut(name, place, reset=next(ends)))
+    if cut.done.wait(_OPPORTUNITY_SECONDS):
+        notes.strike("wire")
+        _noticed(proxy, notes)
+    else:
+        proxy.forget(cut)
+
+
+def _noticed(proxy: Proxy, notes: Notes) -> None:
+    """Until no client waits any more for an answer that will never come."""
+    give_up_at = time.monotonic() + _PATIENCE_SECONDS
+    while proxy.silent and time.monotonic() < give_up_at:
+        time.sleep(0.1)
+    if proxy.silent:
+        notes.deaf()
+    notes.back()

@@ -1,0 +1,105 @@
+"""Operations are recognised whatever the chunks that they come in, and nothing is lost or invented on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pamqp.frame
+import pytest
+from pamqp import commands
+from pamqp.body import ContentBody
+from pamqp.header import ContentHeader, ProtocolHeader
+
+from tests.faults.wire.amqp import AmqpConversation
+from tests.faults.wire.resp import RespConversation
+from tests.faults.wire.unit import Unit
+
+
+def publish(channel: int, *bodies: bytes) -> bytes:
+    frames: list[Any] = [commands.Basic.Publish(routing_key="orders"), ContentHeader(body_size=sum(map(len, bodies)))]
+    return b"".join(pamqp.frame.marshal(frame, channel) for frame in [*frames, *map(ContentBody, bodies)])
+
+
+def deliver(channel: int, body: bytes) -> bytes:
+    method = commands.Basic.Deliver("tag", 7, False, "", "orders")
+    frames: list[Any] = [method, ContentHeader(body_size=len(body)), ContentBody(body)]
+    return b"".join(pamqp.frame.marshal(frame, channel) for frame in frames)
+
+
+ACK = pamqp.frame.marshal(commands.Basic.Ack(7), 1)
+REJECT = pamqp.frame.marshal(commands.Basic.Reject(7), 1)
+HEARTBEAT = b"\x08\x00\x00\x00\x00\x00\x00\xce"
+
+#: What a client says, and a server; what looks like a frame inside a body is none.
+CLIENT = ProtocolHeader().marshal() + publish(1, b"one", ACK) + HEARTBEAT + ACK + publish(2) + REJECT
+SERVER = ACK + deliver(1, b"AMQP" + ACK) + HEARTBEAT + pamqp.frame.marshal(commands.Basic.Nack(8), 1)
+
+
+def in_chunks(split: Callable[[bytes], Iterator[Unit]], data: bytes, size: int) -> list[Unit]:
+    return [unit for at in range(0, len(data), size) for unit in split(data[at : at + size])]
+
+
+def told(units: list[Unit]) -> list[tuple[str, bool, bool]]:
+    return [(unit.name, unit.first, unit.last) for unit in units if unit.name]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 9, 64, 10_000])
+def test_amqp_frames_are_recognised_across_the_borders_of_chunks(size: int) -> None:
+    talk = AmqpConversation()
+    requests, replies = in_chunks(talk.requests, CLIENT, size), in_chunks(talk.replies, SERVER, size)
+    assert b"".join(unit.data for unit in requests) == CLIENT
+    assert b"".join(unit.data for unit in replies) == SERVER
+    content = [("publish", True, False), ("publish", False, False), ("publish", False, False), ("publish", False, True)]
+    empty = [("publish", True, False), ("publish", False, True)]
+    assert told(requests) == [*content, ("ack", True, True), *empty, ("reject", True, True)]
+    delivery = [("deliver", True, False), ("deliver", False, False), ("deliver", False, True)]
+    assert told(replies) == [("confirm", True, True), *delivery, ("confirm", True, True)]
+
+
+def test_content_of_two_channels_may_be_mixed() -> None:
+    one, two = ([*AmqpConversation().requests(publish(channel, b"body"))] for channel in (1, 2))
+    mixed = b"".join(unit.data for pair in zip(one, two, strict=True) for unit in pair)
+    assert [unit.last for unit in AmqpConversation().requests(mixed)] == [False] * 4 + [True] * 2
+
+
+def command(*words: bytes) -> bytes:
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
+#: Binary content that looks like protocol, and commands in one line.
+COMMANDS = [command(b"xadd", b"s", b"*", b"f", b"\r\n*1\r\n$4\r\nPING\r\n"), b"PING\r\n", command(b"HELLO", b"3")]
+REPLIES = [
+    b"$15\r\n1700000000000-0\r\n",
+    b"+PONG\r\n",
+    b"%2\r\n$6\r\nserver\r\n$5\r\nredis\r\n$7\r\nmodules\r\n*0\r\n",
+    b"*2\r\n*-1\r\n*3\r\n$-1\r\n:7\r\n$0\r\n\r\n",
+    b"_\r\n",
+    b"|1\r\n+ttl\r\n:3600\r\n$2\r\n\r\n\r\n",
+    b"-ERR no\r\n",
+    b"~2\r\n,1.5\r\n#t\r\n",
+]
+PUSH = b">2\r\n+invalidate\r\n*1\r\n$1\r\nk\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 8, 64, 10_000])
+def test_redis_commands_and_their_replies_are_recognised_across_the_borders_of_chunks(size: int) -> None:
+    talk = RespConversation()
+    asked = COMMANDS + [command(b"GET", b"%d" % number) for number in range(len(REPLIES) - len(COMMANDS))]
+    requests = in_chunks(talk.requests, b"".join(asked), size)
+    answered = [REPLIES[0], PUSH, *REPLIES[1:]]
+    replies = in_chunks(talk.replies, b"".join(answered), size)
+    assert [unit.data for unit in requests] == asked
+    assert [unit.data for unit in replies] == answered
+    names = [unit.name for unit in requests]
+    assert names == ["XADD", "PING", "HELLO", *["GET"] * 5]
+    told = [f"{name} reply" for name in names]
+    told[REPLIES.index(b"_\r\n")] = ""
+    assert [unit.name for unit in replies] == [told[0], "", *told[1:]]
+
+
+def test_a_command_is_called_what_the_caller_calls_it() -> None:
+    talk = RespConversation(lambda words: {b"abc": "complete"}.get(words[1], ""))
+    [unit] = talk.requests(command(b"EVALSHA", b"abc", b"0"))
+    [reply] = talk.replies(b":1\r\n")
+    assert (unit.name, reply.name) == ("complete", "complete reply")
