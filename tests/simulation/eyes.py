@@ -14,6 +14,7 @@ from leveler.clock import Clock
 from leveler.errors import LeaseLost, ReceiverLost, Unsupported
 from leveler.message import Message
 from tests.simulation.ledger import End, Handout, Ledger
+from tests.simulation.loop import PROCESS
 from tests.simulation.witness import Failures, Item, Seen
 
 #: Answers that take longer are a fault: leases may run out meanwhile.
@@ -124,7 +125,7 @@ class WorkerEye:
                 handout.touched.append(f"{verb}: {type(error).__name__}")
                 handout.gone = handout.gone or isinstance(error, LeaseLost | ReceiverLost)
             elif verb != "extend":
-                handout.told = verb
+                handout.told, handout.told_step = verb, self._steps()
                 self.told[_told(verb, items[index])] += 1
             if self._clock.monotonic() - self._asked_at.pop((receiver, id(handout))) > SLOW_SECONDS:
                 # Others may have waited for the same turn.
@@ -135,6 +136,11 @@ class WorkerEye:
         up what that has brought."""
         if self._who not in self._ledger.stops or self._receiving[receiver]:
             self._lose(receiver, "receiver closed")
+
+    @staticmethod
+    def _steps() -> int:
+        process = PROCESS.get()
+        return 0 if process is None else process.steps
 
     def _lose(self, receiver: Seen, fault: str) -> None:
         self._ledger.touch([one for one in self._ledger.held(self._who) if one.order.queue == receiver.queue], fault)

@@ -99,6 +99,8 @@ class Handout:
     end: End | None = None
     #: The worker was told that it took this verb.
     told: str = ""
+    #: How many suspension points its process had passed then.
+    told_step: int = 0
     #: The worker was told that it is no longer its own.
     gone: bool = False
     #: The verb that is under way for it.

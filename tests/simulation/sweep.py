@@ -17,6 +17,9 @@ from tests.simulation.weather import VERBS
 from tests.simulation.worker import Worker
 from tests.simulation.world import Aim, World
 
+#: How far to go on when the last settlement is known; where a stop is the matter, to its end.
+_STEPS_AFTER: Final = 5
+
 #: What is done to a worker, by name.
 Spoil = Callable[[Worker], object]
 
@@ -84,8 +87,10 @@ class Sweep:
         outcome = self._run(lambda worker: None)
         assert check(outcome) == []
         worker = outcome.workers[self._act.life - 1]
-        first = min(one.step for one in outcome.ledger.handouts if one.process == worker.name)
-        for step in range(first, worker.process.steps + 1):
+        mine = [one for one in outcome.ledger.handouts if one.process == worker.name]
+        settled = max(one.told_step for one in mine) + _STEPS_AFTER
+        last = worker.process.steps if self._act.stop_at is not None else min(settled, worker.process.steps)
+        for step in range(min(one.step for one in mine), last + 1):
             yield f"crash at {step}", lambda worker, step=step: worker.process.at_step(step, worker.process.die)  # type: ignore[misc]
             yield f"receiver lost at {step}", lambda worker, step=step: worker.process.at_step(step, worker.cut)  # type: ignore[misc]
         for verb, calls in Counter(call.verb for call in worker.faults.calls if call.verb in VERBS).items():
