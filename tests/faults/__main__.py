@@ -116,6 +116,7 @@ def report(subject: str, plan: Plan, outcome: Outcome) -> str:
     rows = {
         "messages sent / accepted": f"{verdict.sent} / {verdict.accepted}",
         "completed / dead": f"{verdict.completed} / {verdict.dead} {verdict.dead_by_reason}",
+        "of them good, hit each time": str(verdict.unlucky or "none"),
         "faults": f"{sum(outcome.faults.values())} ({faults}), killers {plan.killers}",
         "faults without an opportunity": missed or "none",
         "hit an operation in flight": str(flight.hits),

@@ -9,7 +9,7 @@ not noticed      a connection that says nothing any more, of which a client stil
 slow to recover  nothing started for so long after the broker was back
 unreported       a loss that no worker has spoken of
 over-delivered   started more often than max_deliveries
-innocent dead    a good message among the dead letters
+innocent dead    a good message among the dead letters, though no faults hit it as often as it ran alone
 wrong end        poison that did not end as it must, or with another reason
 out of order     in an ordered queue: first effects of one key not in the order of sending, or runs that overlap
 """
@@ -61,6 +61,8 @@ class Verdict:
     unexplained: list[str] = field(default_factory=list[str])
     over_delivered: list[str] = field(default_factory=list[str])
     innocent_dead: list[str] = field(default_factory=list[str])
+    #: Good ones that are dead because faults from outside cut every run that they had alone.
+    unlucky: list[str] = field(default_factory=list[str])
     wrong_end: list[str] = field(default_factory=list[str])
     out_of_order: list[str] = field(default_factory=list[str])
     started_after_signal: list[str] = field(default_factory=list[str])
@@ -116,6 +118,7 @@ def check(
     dead: Mapping[str, Sequence[str]],
     remaining: int,
     *,
+    max_attempts: int,
     max_deliveries: int,
     ordered: bool,
     may_lose: bool = False,
@@ -127,6 +130,7 @@ def check(
         entries: the whole ledger.
         dead: reasons of the dead letters, by message id.
         remaining: messages still in the queue after the drain.
+        max_attempts: a message that is started more often runs alone.
         max_deliveries: no message may be started more often.
         ordered: check the order per key.
         copies: what is retried, returned or dead-lettered is a copy, whose source is acknowledged without an answer.
@@ -173,7 +177,10 @@ def check(
     cut = unsettled + verdict.flight.doubtful if copies else unconfirmed
     verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > cut[id] + resent[id])
     verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * (1 + resent[id]))
-    verdict.innocent_dead = sorted(id for id in dead if kind_of(id) not in POISON)
+    # A long run may be hit every time, and then nobody can tell it from a killer.
+    good = {id for id in dead if kind_of(id) not in POISON}
+    verdict.unlucky = sorted(id for id in good if verdict.flight.struck[id] >= max_deliveries - max_attempts)
+    verdict.innocent_dead = sorted(good.difference(verdict.unlucky))
     verdict.wrong_end = sorted(_wrong_ends(ids[ACKED], done, dead))
     if ordered:
         verdict.out_of_order = _disorder(entries)

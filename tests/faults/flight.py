@@ -24,6 +24,8 @@ class Flight:
 
     #: Faults that hit an operation on the wire, a process with runs in hand, or the broker while there were any.
     hits: int = 0
+    #: How many runs of each message a fault from outside hit: not those that a neighbour's crash took along.
+    struck: Counter[str] = field(default_factory=Counter[str])
     #: Runs that a fault or a crash could make happen again: not confirmed when it was over.
     at_risk: int = 0
     #: Faults whose silence nobody noticed.
@@ -133,6 +135,8 @@ class _Walk:
         one = entry.id not in ("broker", "wire")
         hit = [self.open_runs[f"worker-{entry.id}"]] if one else list(self.open_runs.values())
         self._struck_at = entry.at
+        for runs in hit:
+            self.flight.struck.update(runs)
         self.flight.hits += entry.id == "wire" or any(hit)
         if one:
             self.flight.at_risk += sum(map(len, hit))

@@ -121,6 +121,7 @@ class Harness:
             read(self._folder),
             self._dead,
             remaining,
+            max_attempts=MAX_ATTEMPTS,
             max_deliveries=MAX_ATTEMPTS + 3,
             ordered=self._plan.ordered,
             may_lose=may_lose,
