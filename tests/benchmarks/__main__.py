@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -18,8 +21,13 @@ import msgspec
 from tests.benchmarks.figures import figures, table
 from tests.benchmarks.rounds import Plan, take
 from tests.benchmarks.suites import SUITES
+from tests.containers.find import server
+from tests.containers.server import NoServer
 
 _RESULTS = Path("build/benchmarks.json")
+
+#: Suites on a server that runs for as long as all of their rounds.
+SERVED = {"rabbitmq"}
 
 
 def main() -> int:
@@ -43,14 +51,26 @@ def main() -> int:
 
     plan = Plan(given.rounds, given.messages, given.uvloop, folder=given.json.parent)
     try:
-        lines = figures(take(suites, plan, progress), suites)
-    except subprocess.CalledProcessError as error:
+        with servers(suites):
+            lines = figures(take(suites, plan, progress), suites)
+    except (subprocess.CalledProcessError, NoServer) as error:
         print(f"a measurement failed: {error}", file=sys.stderr)
         return 1
     given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_bytes(msgspec.json.format(msgspec.json.encode(lines)) + b"\n")
     print(table(lines))
     return 0
+
+
+@contextmanager
+def servers(suites: Collection[str]) -> Iterator[None]:
+    """The servers that these suites want to find in the environment; one that is there already is the user's."""
+    with ExitStack() as running:
+        for name in SERVED.intersection(suites):
+            variable = f"LEVELER_TEST_{name.upper()}_URL"
+            if not os.environ.get(variable):
+                os.environ[variable] = running.enter_context(server(name)).url
+        yield
 
 
 if __name__ == "__main__":
