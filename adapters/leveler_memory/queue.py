@@ -55,8 +55,8 @@ class MemoryQueue:
         self._waiting: Waiting = Lanes(priority_levels) if ordered else Levels(priority_levels)
         self._recent: Recent | None = None
         self._ordered = ordered
-        #: The clock of whoever calls a verb now: by his wall clock, which may be wrong, he says when a message may come,
-        #: and so for how long it is to wait.
+        #: The clock of whoever calls a verb now: by his wall clock, which may be wrong, he says when a message may
+        #: come, and so for how long it is to wait.
         self.asker = clock
         self._clock = clock
         self._max_delay_seconds = max_delay_seconds

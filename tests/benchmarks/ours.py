@@ -10,9 +10,11 @@ from typing import Final
 from leveler_memory import MemoryAdapter, MemoryOptions
 
 from leveler import Leveler
-from leveler.adapter import Adapter
+from leveler.adapter import Adapter, QueueSpec
 from leveler.clock import SystemClock
+from leveler.discovery import find
 from tests.benchmarks import bare_redis
+from tests.benchmarks.bare_rabbitmq import url as rabbitmq_url
 from tests.benchmarks.orders import Order
 from tests.benchmarks.row import Handle, Row
 
@@ -37,6 +39,29 @@ class Ours:
             yield Sending(app)
 
 
+class OnServer(Ours):
+    """On a server that outlives a measurement: each begins with no queue.
+
+    Args:
+        url: of the server.
+        folder: of the measurement.
+    """
+
+    def __init__(self, url: str, folder: Path) -> None:
+        super().__init__(url)
+        self._url = url
+        self._begun = folder / "begun"
+
+    @asynccontextmanager
+    async def open(self, handle: Handle | None = None) -> AsyncIterator[Sending]:
+        if not self._begun.exists():
+            async with find(self._url, clock=SystemClock(), deadline_seconds=10.0) as adapter:
+                await adapter.drop(QueueSpec(name=_QUEUE))
+            self._begun.touch()
+        async with super().open(handle) as sending:
+            yield sending
+
+
 class Sending:
     def __init__(self, app: Leveler) -> None:
         self._app = app
@@ -59,3 +84,7 @@ def on_redis(folder: Path) -> Row:
 
 def on_sqlite(folder: Path) -> Row:
     return Ours(f"sqlite:///{folder}/orders.db")
+
+
+def on_rabbitmq(folder: Path) -> Row:
+    return OnServer(rabbitmq_url(), folder)

@@ -9,6 +9,8 @@ from typing import Final
 
 from tests.benchmarks import bare_redis, ours
 from tests.benchmarks.bare_memory import BareMemory
+from tests.benchmarks.bare_rabbitmq import bare as bare_rabbitmq
+from tests.benchmarks.bare_rabbitmq import bare_multiple as bare_rabbitmq_multiple
 from tests.benchmarks.bare_redis import BareRedis
 from tests.benchmarks.bare_sqlite import BareSQLite
 from tests.benchmarks.row import MakeRow
@@ -83,6 +85,18 @@ SUITES: Final[Mapping[str, Suite]] = {
             Turn("roundtrip", 20_000),
             Turn("latency_between", 1_500),
             Turn("rss_backlog", 200_000, rounds=2, by_itself=True),
+        ],
+    ),
+    "rabbitmq": Suite(
+        rows={"aio-pika": bare_rabbitmq, "aio-pika multiple acks": bare_rabbitmq_multiple, "leveler": ours.on_rabbitmq},
+        turns=[
+            Turn("publish_one", 1_000),
+            Turn("publish_batch", 5_000),
+            Turn("publish_concurrent", 5_000),
+            Turn("consume", 5_000),
+            Turn("roundtrip", 5_000),
+            Turn("latency", 1_500),
+            Turn("rss_backlog", 100_000, rounds=1, by_itself=True),
         ],
     ),
 }

@@ -15,20 +15,21 @@ from tests.benchmarks.measures import Counter, Reading
 from tests.benchmarks.orders import Order, orders
 from tests.benchmarks.rounds import Taken
 from tests.benchmarks.suites import SUITES, Suite
-from tests.containers.broker import BROKERS
-from tests.containers.keeper import Kept
 
 ROWS = [(suite, row) for suite, all_of in SUITES.items() for row in all_of.rows]
 RACE: Mapping[str, Suite] = {"race": Suite(rows=dict.fromkeys(["limit", "ours"], BareMemory), turns=[])}
 
 
+@pytest.fixture
+def measured(suite: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A suite whose broker is there."""
+    if suite not in ("memory", "sqlite"):
+        monkeypatch.setenv(f"LEVELER_TEST_{suite.upper()}_URL", request.getfixturevalue(suite).url)
+    return suite
+
+
 @pytest.mark.parametrize(("suite", "row"), ROWS)
-def test_every_row_hands_over_each_order_once(
-    suite: str, row: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if suite in BROKERS:
-        server: Kept = request.getfixturevalue(suite)
-        monkeypatch.setenv(f"LEVELER_TEST_{suite.upper()}_URL", server.url)
+def test_every_row_hands_over_each_order_once(measured: str, row: str, tmp_path: Path) -> None:
     seen: list[Order] = []
     counter = Counter()
 
@@ -37,7 +38,7 @@ def test_every_row_hands_over_each_order_once(
         await counter.handle(order)
 
     async def send_then_consume() -> None:
-        made = SUITES[suite].rows[row](tmp_path)
+        made = SUITES[measured].rows[row](tmp_path)
         first, *rest = orders(301)
         async with made.open() as sending:
             await sending.send(first)
@@ -49,7 +50,6 @@ def test_every_row_hands_over_each_order_once(
             await asyncio.sleep(0.05)
 
     asyncio.run(send_then_consume())
-    SUITES[suite].clear(tmp_path)
     assert sorted(order.id for order in seen) == sorted(order.id for order in orders(301))
 
 

@@ -95,7 +95,10 @@ def figures_of(outcome: Outcome) -> dict[str, object]:
         "dead": verdict.dead_by_reason,
         "lost": len(verdict.lost),
         "duplicated": verdict.duplicated,
-        "flight": asdict(verdict.flight),
+        "hits": verdict.flight.hits,
+        "at risk": verdict.bound,
+        "recoveries": verdict.flight.recoveries,
+        "longest silence": verdict.flight.longest_silence,
         "sent again": verdict.sent_again,
         "faults": outcome.faults,
         "missed": outcome.missed,
@@ -113,16 +116,18 @@ def report(subject: str, plan: Plan, outcome: Outcome) -> str:
     rows = {
         "messages sent / accepted": f"{verdict.sent} / {verdict.accepted}",
         "completed / dead": f"{verdict.completed} / {verdict.dead} {verdict.dead_by_reason}",
+        "of them good, hit each time": str(verdict.unlucky or "none"),
         "faults": f"{sum(outcome.faults.values())} ({faults}), killers {plan.killers}",
         "faults without an opportunity": missed or "none",
         "hit an operation in flight": str(flight.hits),
-        "duplicated": f"{verdict.duplicated}, of {flight.at_risk} runs in flight at faults and {verdict.sent_again} "
-        "sends that nobody knew about",
+        "duplicated": f"{verdict.duplicated}, of up to {verdict.bound} in flight at faults ({flight.at_risk} runs, "
+        f"{flight.doubtful.total() if verdict.copies else 0} copies, {verdict.sent_again} sends)",
         "recovery": f"median {median(times):.2f} s, worst {max(times):.2f} s, of {len(flight.recoveries)}",
+        "longest silence unnoticed": f"{flight.longest_silence:.1f} s",
         "lost / phantom / stuck": f"{len(verdict.lost)} / {len(verdict.phantom)} / {verdict.stuck}",
         "stops by SIGTERM": f"{len(outcome.stops)}, not clean {sum(code != 0 for code, _ in outcome.stops)}, "
         f"slowest {slowest:.1f} s",
-        "violations": str(verdict.violations() or "none"),
+        "violations": str({**verdict.violations(), **verdict.examples()} or "none"),
         "time": f"{outcome.seconds:.0f} s",
     }
     title = f"{subject}{' ordered' if plan.ordered else ''}, seed {plan.seed}"

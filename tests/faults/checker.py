@@ -5,10 +5,11 @@ phantom          seen, and never sent
 stuck            still in the queue when nothing happened any more
 duplicated       effects beyond the first; each must be explained by a run whose completion nobody confirmed, or by a
                  send whose outcome nobody knew; and there must not be more of them than were in flight at faults
+not noticed      a connection that says nothing any more, of which a client still expects an answer
 slow to recover  nothing started for so long after the broker was back
 unreported       a loss that no worker has spoken of
 over-delivered   started more often than max_deliveries
-innocent dead    a good message among the dead letters
+innocent dead    a good message among the dead letters, though no faults hit it as often as it ran alone
 wrong end        poison that did not end as it must, or with another reason
 out of order     in an ordered queue: first effects of one key not in the order of sending, or runs that overlap
 """
@@ -21,7 +22,20 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.faults.flight import Flight, flight_of
-from tests.faults.ledger import ACKED, COMPLETED, EFFECT, INTENT, LOG, REFUSED, SIGNAL, START, UNKNOWN, Entry
+from tests.faults.ledger import (
+    ACKED,
+    COMPLETED,
+    EFFECT,
+    INTENT,
+    LOG,
+    REFUSED,
+    SETTLED,
+    SIGNAL,
+    START,
+    UNKNOWN,
+    UNSETTLED,
+    Entry,
+)
 from tests.faults.load import POISON, kind_of
 
 #: After the broker's return, work goes on within so many seconds.
@@ -47,6 +61,8 @@ class Verdict:
     unexplained: list[str] = field(default_factory=list[str])
     over_delivered: list[str] = field(default_factory=list[str])
     innocent_dead: list[str] = field(default_factory=list[str])
+    #: Good ones that are dead because faults from outside cut every run that they had alone.
+    unlucky: list[str] = field(default_factory=list[str])
     wrong_end: list[str] = field(default_factory=list[str])
     out_of_order: list[str] = field(default_factory=list[str])
     started_after_signal: list[str] = field(default_factory=list[str])
@@ -54,6 +70,14 @@ class Verdict:
     said: list[str] = field(default_factory=list[str])
     #: Whether a loss is only to be reported, since the fault took the messages along.
     may_lose: bool = False
+    #: Whether settlements other than a completion are made of copies.
+    copies: bool = False
+
+    @property
+    def bound(self) -> int:
+        """There must not be more duplicates."""
+        doubtful = self.flight.doubtful.total() if self.copies else 0
+        return self.flight.at_risk + doubtful + self.sent_again
 
     def violations(self) -> dict[str, int]:
         """What must not be, by name; empty if all is well."""
@@ -63,7 +87,8 @@ class Verdict:
             "phantom": len(self.phantom),
             "stuck": self.stuck,
             "duplicated without a cause": len(self.unexplained),
-            "duplicated beyond what was in flight": max(0, self.duplicated - self.flight.at_risk - self.sent_again),
+            "duplicated beyond what was in flight": max(0, self.duplicated - self.bound),
+            "silence not noticed": self.flight.deaf,
             "slow to recover": sum(seconds > RECOVERY_SECONDS for seconds in self.flight.recoveries),
             "over-delivered": len(self.over_delivered),
             "innocent dead": len(self.innocent_dead),
@@ -73,15 +98,31 @@ class Verdict:
         }
         return {name: count for name, count in counts.items() if count}
 
+    def examples(self) -> dict[str, list[str]]:
+        """Some of the messages concerned, by the name of the violation."""
+        lists = {
+            "lost": self.lost,
+            "phantom": self.phantom,
+            "duplicated without a cause": self.unexplained,
+            "over-delivered": self.over_delivered,
+            "innocent dead": self.innocent_dead,
+            "wrong end": self.wrong_end,
+            "out of order": self.out_of_order,
+            "started after the signal": self.started_after_signal,
+        }
+        return {name: ids[:5] for name, ids in lists.items() if ids}
+
 
 def check(
     entries: Sequence[Entry],
     dead: Mapping[str, Sequence[str]],
     remaining: int,
     *,
+    max_attempts: int,
     max_deliveries: int,
     ordered: bool,
     may_lose: bool = False,
+    copies: bool = False,
 ) -> Verdict:
     """Judge.
 
@@ -89,14 +130,17 @@ def check(
         entries: the whole ledger.
         dead: reasons of the dead letters, by message id.
         remaining: messages still in the queue after the drain.
+        max_attempts: a message that is started more often runs alone.
         max_deliveries: no message may be started more often.
         ordered: check the order per key.
+        copies: what is retried, returned or dead-lettered is a copy, whose source is acknowledged without an answer.
         may_lose: a fault took messages along; that they are gone must have been said.
     """
     ids: dict[str, set[str]] = defaultdict(set)
     effects: Counter[str] = Counter()
     starts: Counter[str] = Counter()
     unconfirmed: Counter[str] = Counter()
+    unsettled: Counter[str] = Counter()
     for entry in entries:
         ids[entry.kind].add(entry.id)
         if entry.kind == EFFECT:
@@ -104,8 +148,10 @@ def check(
             unconfirmed[entry.id] += 1
         elif entry.kind == START:
             starts[entry.id] += 1
+            unsettled[entry.id] += 1
         elif entry.kind == COMPLETED:
             unconfirmed[entry.id] -= 1
+        unsettled[entry.id] += (entry.kind == UNSETTLED) - (entry.kind in (COMPLETED, SETTLED))
     done = set(effects)
     verdict = Verdict(
         sent=len(ids[INTENT]),
@@ -118,17 +164,23 @@ def check(
     )
     verdict.flight = flight_of(entries)
     verdict.may_lose = may_lose
+    verdict.copies = copies
     verdict.said = sorted({entry.detail for entry in entries if entry.kind == LOG})
     verdict.lost = sorted(ids[ACKED] - done - set(dead))
     verdict.phantom = sorted((done | set(starts) | set(dead)) - ids[INTENT])
     # A run that had its effect and whose completion was confirmed is the last one. Another one needs a run before
     # whose completion was not confirmed: it was cut off, or its lease was lost. A message sent twice, because the
-    # sender was not answered, needs none.
-    copies = Counter(entry.id for entry in entries if entry.kind == REFUSED and entry.detail == UNKNOWN)
-    verdict.sent_again = copies.total()
-    verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > unconfirmed[id] + copies[id])
-    verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * (1 + copies[id]))
-    verdict.innocent_dead = sorted(id for id in dead if kind_of(id) not in POISON)
+    # sender was not answered, needs none. Where copies are made, a settlement that was cut off has left the message
+    # behind as well as its copy, whether there was a run or not.
+    resent = Counter(entry.id for entry in entries if entry.kind == REFUSED and entry.detail == UNKNOWN)
+    verdict.sent_again = resent.total()
+    cut = unsettled + verdict.flight.doubtful if copies else unconfirmed
+    verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > cut[id] + resent[id])
+    verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * (1 + resent[id]))
+    # A long run may be hit every time, and then nobody can tell it from a killer.
+    good = {id for id in dead if kind_of(id) not in POISON}
+    verdict.unlucky = sorted(id for id in good if verdict.flight.struck[id] >= max_deliveries - max_attempts)
+    verdict.innocent_dead = sorted(good.difference(verdict.unlucky))
     verdict.wrong_end = sorted(_wrong_ends(ids[ACKED], done, dead))
     if ordered:
         verdict.out_of_order = _disorder(entries)

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
-from tests.faults.ledger import Entry
+from tests.faults.ledger import COMPLETED, Entry
 from tests.faults.load import KILLERS, kind_of
+
+#: Faults after which a connection stays open and says nothing any more; see subjects/served.py.
+_SILENT: Final = ("half-open", "silent")
+
+
+#: How long what was sent may still be on its way, and a process not yet know that there is no way any more.
+_ON_ITS_WAY_SECONDS: Final = 1.0
 
 
 @dataclass
@@ -16,8 +24,16 @@ class Flight:
 
     #: Faults that hit an operation on the wire, a process with runs in hand, or the broker while there were any.
     hits: int = 0
+    #: How many runs of each message a fault from outside hit: not those that a neighbour's crash took along.
+    struck: Counter[str] = field(default_factory=Counter[str])
     #: Runs that a fault or a crash could make happen again: not confirmed when it was over.
     at_risk: int = 0
+    #: Faults whose silence nobody noticed.
+    deaf: int = 0
+    #: The longest time that a client waited for an answer that never came, in seconds.
+    longest_silence: float = 0.0
+    #: Settlements other than completions that were under way at a fault, however they were reported, by message.
+    doubtful: Counter[str] = field(default_factory=Counter[str])
     #: Seconds from the end of each fault of the broker's to the next start, if there was anything to start.
     recoveries: list[float] = field(default_factory=list[float])
 
@@ -28,8 +44,8 @@ def flight_of(entries: Sequence[Entry]) -> Flight:
     last = {entry.process: index for index, entry in enumerate(entries)}
     for index, entry in enumerate(entries):
         walk.take(entry)
-        if last[entry.process] == index:  # it is dead, and has nothing in hand any more
-            walk.open_runs.pop(entry.process, None)
+        if last[entry.process] == index:
+            walk.end(entry)
     return walk.flight
 
 
@@ -38,6 +54,9 @@ class _Walk:
         self.flight = Flight()
         self.open_runs: defaultdict[str, set[str]] = defaultdict(set)
         self._waiting: set[str] = set()
+        self._settled: deque[Entry] = deque()
+        self._struck_at = 0.0
+        self._over_at = -_ON_ITS_WAY_SECONDS
         #: What a fault that is on may make happen again.
         self._threatened: set[str] | None = None
         #: When a broker that had been away was back, and something was there to be started.
@@ -53,18 +72,19 @@ class _Walk:
             case "effect":
                 self._waiting.discard(entry.id)
             case "completed" | "settled":
+                self._has_settled(entry)
+            case "gone":
                 self.open_runs[entry.process].discard(entry.id)
-                if self._threatened:
-                    self._threatened.discard(entry.id)
-                if entry.detail == "MessageDeadLettered":
-                    self._waiting.discard(entry.id)
             case "fault":
                 self._struck(entry)
             case "back":
                 self._back(entry)
+            case "deaf":
+                self.flight.deaf += 1
             case "over":
                 self.flight.at_risk += len(self._threatened or ())
                 self._threatened = None
+                self._over_at = entry.at
 
     def _accepted(self, entry: Entry) -> None:
         self._waiting.add(entry.id)
@@ -82,16 +102,51 @@ class _Walk:
             self.flight.recoveries.append(entry.at - self._since)
             self._since = None
 
+    def _has_settled(self, entry: Entry) -> None:
+        self.open_runs[entry.process].discard(entry.id)
+        if self._threatened is not None:
+            self._threatened.discard(entry.id)
+        if entry.kind == COMPLETED:
+            return
+        self._settled.append(entry)
+        while self._settled[0].at < entry.at - _ON_ITS_WAY_SECONDS:
+            self._settled.popleft()
+        if self._threatened is not None or entry.at < self._over_at + _ON_ITS_WAY_SECONDS:
+            self.flight.doubtful[entry.id] += 1
+        if entry.detail == "MessageDeadLettered":
+            self._waiting.discard(entry.id)
+
+    def end(self, last: Entry) -> None:
+        """That process is dead, and has nothing in hand any more."""
+        self.open_runs.pop(last.process, None)
+        self._doubt(last, last.process)
+
+    def _doubt(self, now: Entry, process: str = "") -> None:
+        """What was settled a moment ago may not have arrived."""
+        doubtful = [
+            entry
+            for entry in self._settled
+            if entry.at >= now.at - _ON_ITS_WAY_SECONDS and process in ("", entry.process)
+        ]
+        self.flight.doubtful.update(entry.id for entry in doubtful)
+        self._settled = deque(entry for entry in self._settled if entry not in doubtful)
+
     def _struck(self, entry: Entry) -> None:
         one = entry.id not in ("broker", "wire")
         hit = [self.open_runs[f"worker-{entry.id}"]] if one else list(self.open_runs.values())
+        self._struck_at = entry.at
+        for runs in hit:
+            self.flight.struck.update(runs)
         self.flight.hits += entry.id == "wire" or any(hit)
         if one:
             self.flight.at_risk += sum(map(len, hit))
         else:
+            self._doubt(entry)
             self._threatened = (self._threatened or set()).union(*hit)
             self._since = None
 
     def _back(self, entry: Entry) -> None:
+        if entry.detail.startswith(_SILENT):
+            self.flight.longest_silence = max(self.flight.longest_silence, entry.at - self._struck_at)
         self._nothing_to_do = not self._waiting
         self._since = entry.at if self._waiting else None

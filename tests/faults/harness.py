@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from leveler.adapter import Delivery
 from leveler.errors import BrokerError
 from leveler.settings import BrokerSettings
 from tests.faults.checker import Verdict, check
-from tests.faults.ledger import ACKED, BACK, DEAD, EFFECT, FAULT, OVER, READY, Ledger, read
+from tests.faults.ledger import ACKED, BACK, DEAD, DEAF, EFFECT, FAULT, OVER, READY, Ledger, read
 from tests.faults.load import QUEUE
 from tests.faults.sender import FAULTS_OVER
 from tests.faults.subjects.subject import Fault, Subject
@@ -79,6 +79,7 @@ class Harness:
         self._ledger = Ledger(folder, "harness")
         self._rng = random.Random(plan.seed)
         self._workers: list[subprocess.Popen[bytes]] = []
+        self._ready: set[subprocess.Popen[bytes]] = set()
         self._done: Counter[str] = Counter()
         self._missed: Counter[str] = Counter()
         self._dead: defaultdict[str, list[str]] = defaultdict(list)
@@ -96,7 +97,9 @@ class Harness:
             faults = self._schedule()
             may_lose = any(fault.loses for fault in faults)
             over, give_up_at = self._folder / FAULTS_OVER, float("inf")
+            self._until_ready(self._plan.workers if faults else 0)
             sender = self._start_sender(sum(fault.seconds + _PAUSE_SECONDS for fault in faults))
+            self._until(lambda: self._has_told(sender, "sender", ACKED))
             while faults or sender.poll() is None:
                 self._revive()
                 if faults:
@@ -118,9 +121,11 @@ class Harness:
             read(self._folder),
             self._dead,
             remaining,
+            max_attempts=MAX_ATTEMPTS,
             max_deliveries=MAX_ATTEMPTS + 3,
             ordered=self._plan.ordered,
             may_lose=may_lose,
+            copies=self._subject.copies,
         )
         return Outcome(verdict, self._done, self._missed, self._stops, time.monotonic() - began)
 
@@ -145,7 +150,8 @@ class Harness:
         return out
 
     def _make(self, fault: Fault) -> None:
-        """Make it happen, and count how often it did."""
+        """Make it happen, where somebody consumes, and count how often it did."""
+        self._until_ready(1)
         notes = _Notes(self._ledger, fault.name)
         fault.make(notes)
         if notes.strikes:
@@ -182,19 +188,30 @@ class Harness:
 
     def _pick(self, fault: str) -> subprocess.Popen[bytes]:
         """One that consumes: a process that only starts has nothing to lose."""
-        give_up_at = time.monotonic() + 30
-        while True:
-            self._revive()
-            worker = self._rng.choice(self._workers)
-            if self._is_ready(worker) or time.monotonic() > give_up_at:
-                break
-            time.sleep(0.02)
+        self._until_ready(1)
+        worker = self._rng.choice([worker for worker in self._workers if self._is_ready(worker)] or self._workers)
         self._ledger.write(FAULT, str(worker.pid), fault)
         return worker
 
+    def _until_ready(self, count: int) -> None:
+        """Until so many workers have begun to consume, which takes a second or two; not for ever."""
+        self._until(lambda: sum(map(self._is_ready, self._workers)) >= count)
+
+    def _until(self, done: Callable[[], bool]) -> None:
+        give_up_at = time.monotonic() + 30
+        while not done() and time.monotonic() < give_up_at:
+            time.sleep(0.02)
+            self._revive()
+
     def _is_ready(self, worker: subprocess.Popen[bytes]) -> bool:
-        log = self._folder / f"worker-{worker.pid}.log"
-        return log.exists() and f" {READY} ".encode() in log.read_bytes()
+        """Whether it lives, and has consumed."""
+        if worker not in self._ready and self._has_told(worker, "worker", READY):
+            self._ready.add(worker)
+        return worker in self._ready and worker.poll() is None
+
+    def _has_told(self, process: subprocess.Popen[bytes], name: str, kind: str) -> bool:
+        log = self._folder / f"{name}-{process.pid}.log"
+        return log.exists() and f" {kind} ".encode() in log.read_bytes()
 
     # Processes
 
@@ -298,6 +315,9 @@ class _Notes:
 
     def back(self) -> None:
         self._ledger.write(BACK, "broker", self._name)
+
+    def deaf(self) -> None:
+        self._ledger.write(DEAF, "wire", self._name)
 
 
 def _reason(delivery: Delivery) -> str:

@@ -24,6 +24,10 @@ EFFECT: Final = "effect"
 COMPLETED: Final = "completed"
 #: The broker took another settlement, as the worker was told; the detail says which.
 SETTLED: Final = "settled"
+#: The worker was told that the broker did not take it, or that nobody knows.
+UNSETTLED: Final = "unsettled"
+#: The worker was told that the lease is lost.
+GONE: Final = "gone"
 #: The worker consumes.
 READY: Final = "ready"
 SIGNAL: Final = "signal"
@@ -34,6 +38,8 @@ FAULT: Final = "fault"
 BACK: Final = "back"
 #: ... and nobody waits for an answer that will never come.
 OVER: Final = "over"
+#: ... but a client does, after all the time that it was given.
+DEAF: Final = "deaf"
 #: The worker said it loudly: an error in its log.
 LOG: Final = "log"
 

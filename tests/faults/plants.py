@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from leveler import runtime
 from leveler.adapter import Abandon, DeadLetter, Delivery
@@ -81,8 +82,6 @@ def deaf_to_signals() -> None:
     """SIGTERM does not stop the intake: messages are started after it."""
 
     async def stop(self: Any, drain_seconds: float) -> int:
-        import asyncio
-
         await asyncio.sleep(3)
         return int(await real(self, drain_seconds))
 
@@ -142,16 +141,26 @@ def believe_in_completions() -> None:
 
 
 def never_come_back() -> None:
-    """A receiver that is lost is not replaced."""
-    made = 0
+    """Whoever has lost a connection once receives nothing any more, and says nothing of it."""
+    lost = False
 
-    def only_once(receiver: Any) -> None:
-        nonlocal made
-        made += 1
-        if made > 1:
-            raise BrokerUnavailable("planted")
+    def deafens(receiver: Any) -> None:
+        real = receiver.receive
 
-    _on_every("receiver", only_once)
+        async def receive(credit: int, wait_seconds: float) -> Sequence[Any]:
+            nonlocal lost
+            if lost:
+                await asyncio.sleep(wait_seconds)
+                return []
+            try:
+                return cast(Sequence[Any], await real(credit, wait_seconds))
+            except BrokerError:
+                lost = True
+                raise
+
+        receiver.receive = receive
+
+    _on_every("receiver", deafens)
 
 
 def _on_every(part: str, breaks: Callable[[Any], None]) -> None:

@@ -77,8 +77,9 @@ class Pace:
         if sent / self._total >= 0.25 and left:
             # The last tenth is spread the thinner the less of it there is.
             self._due = max(self._due, time.monotonic()) + BATCH * self._each_seconds * max(1.0, 0.1 / left)
-        while (early := self._due - time.monotonic()) > 0 and not self._over.exists():
-            await asyncio.sleep(min(0.1, early))  # another process makes the file
+        # Another process makes the file.
+        while (early := self._due - time.monotonic()) > 0 and not self._over.exists():  # noqa: ASYNC110
+            await asyncio.sleep(min(0.1, early))
 
 
 async def _enter(life: AsyncExitStack, app: Leveler) -> None:

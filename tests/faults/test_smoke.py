@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 import pytest
@@ -11,30 +12,46 @@ from tests.faults.__main__ import report, run
 from tests.faults.harness import Outcome, Plan
 from tests.faults.subjects import ORDERED, SUBJECTS
 
-WORKERS: Final = ("SIGKILL", "SIGSTOP beyond the lease", "SIGTERM")
-SERVED: Final = (*WORKERS, "broker SIGKILLed", "broker out of memory", "half-open connections")
-#: One of each that a run of a minute has room for; none = all there are.
+#: One of each that a run of less than a minute has room for; none = all there are.
 KINDS: Final[Mapping[str, tuple[str, ...]]] = {
     "sqlite": (),
     "rabbitmq": (
-        *SERVED,
+        "SIGKILL",
+        "SIGTERM",
+        "broker SIGKILLed",
+        "broker out of memory",
+        "half-open connections",
         "cut during a publish",
         "cut before a confirm",
         "cut during a delivery",
         "cut before an ack",
-        "cut after an ack",
-        "silent from a confirm",
     ),
     "redis": (
-        *SERVED,
+        "SIGKILL",
+        "SIGTERM",
+        "broker SIGKILLed",
+        "broker out of memory",
+        "all connections reset",
         "cut during a send",
         "cut before the reply to a send",
         "cut during a delivery",
-        "cut before a completion",
         "cut before the reply to a completion",
-        "silent from the reply to a completion",
     ),
 }
+#: What the proof needs: a bug, the faults that bring it out on a broker, and what it is seen as.
+PLANTED: Final = [
+    ("sqlite", "acknowledge_first", (), "lost"),
+    ("sqlite", "lose_failures", (), "lost"),
+    ("sqlite", "swallow_completions", (), "duplicated without a cause"),
+    ("sqlite", "no_quarantine", (), "innocent dead"),
+    ("redis", "forget_unknown_sends", ("cut before a send",), "lost"),
+    ("redis", "call_unknown_sends_refused", ("cut before the reply to a send",), "duplicated without a cause"),
+    ("redis", "believe_in_completions", ("cut before a completion",), "duplicated without a cause"),
+    ("rabbitmq", "forget_unknown_sends", ("cut before a publish",), "lost"),
+    ("rabbitmq", "call_unknown_sends_refused", ("cut before a confirm",), "duplicated without a cause"),
+    ("rabbitmq", "believe_in_completions", ("cut before an ack",), "duplicated without a cause"),
+    ("rabbitmq", "never_come_back", ("all connections reset",), "stuck"),
+]
 
 
 def judged(subject: str, plan: Plan) -> Outcome:
@@ -46,7 +63,7 @@ def judged(subject: str, plan: Plan) -> Outcome:
 @pytest.mark.parametrize("subject", SUBJECTS)
 def test_nothing_is_lost_when_workers_and_the_broker_fail(subject: str) -> None:
     kinds = KINDS[subject]
-    plan = Plan(messages=3000, faults=max(10, len(kinds)), killers=2, seed=7, poison_share=0.02, kinds=kinds)
+    plan = Plan(messages=3000, faults=len(kinds) or 10, killers=2, seed=7, poison_share=0.02, kinds=kinds)
     verdict = judged(subject, plan).verdict
     assert not verdict.violations()
     assert verdict.flight.hits > 0
@@ -55,29 +72,23 @@ def test_nothing_is_lost_when_workers_and_the_broker_fail(subject: str) -> None:
 
 @pytest.mark.parametrize("subject", sorted(ORDERED))
 def test_the_order_per_key_is_kept_when_workers_and_the_broker_fail(subject: str) -> None:
-    plan = Plan(messages=3000, faults=10, killers=2, seed=7, poison_share=0.0, ordered=True, kinds=KINDS[subject][:10])
+    plan = Plan(messages=3000, faults=6, killers=1, seed=7, poison_share=0.0, ordered=True, kinds=KINDS[subject])
     verdict = judged(subject, plan).verdict
     assert not verdict.violations()
     assert verdict.flight.hits > 0
     assert verdict.sent == verdict.accepted == plan.messages
 
 
-@pytest.mark.parametrize(
-    ("plant", "seen_as"),
-    [
-        ("acknowledge_first", "lost"),
-        ("lose_failures", "lost"),
-        ("swallow_completions", "duplicated without a cause"),
-        ("no_quarantine", "innocent dead"),
-    ],
-)
-def test_the_checker_sees_a_planted_bug(plant: str, seen_as: str) -> None:
-    plan = Plan(messages=1000, faults=4, killers=2, seed=3, poison_share=0.05, plant=plant, patience_seconds=30)
-    assert judged("sqlite", plan).verdict.violations().get(seen_as)
+@pytest.mark.parametrize(("subject", "plant", "kinds", "seen_as"), PLANTED)
+def test_the_checker_sees_a_planted_bug(subject: str, plant: str, kinds: tuple[str, ...], seen_as: str) -> None:
+    if kinds:
+        plan = Plan(messages=600, faults=3, killers=0, seed=3, poison_share=0.0, kinds=kinds, patience_seconds=8)
+    else:
+        plan = Plan(messages=1000, faults=4, killers=2, seed=3, poison_share=0.05, patience_seconds=30)
+    assert judged(subject, replace(plan, plant=plant)).verdict.violations().get(seen_as)
 
 
-@pytest.mark.parametrize("subject", SUBJECTS)
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(("subject", "workers"), [("sqlite", 1), ("sqlite", 2), ("rabbitmq", 2), ("redis", 2)])
 def test_a_killer_among_63_neighbours_is_the_only_dead_letter(subject: str, workers: int) -> None:
     verdict = judged(subject, Plan(messages=64, faults=0, killers=1, poison_share=0.0, seed=1, workers=workers)).verdict
     assert not verdict.violations()

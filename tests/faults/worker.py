@@ -17,16 +17,18 @@ from pathlib import Path
 
 from leveler import BrokerUnavailable, Context, Leveler, LimitSettings, QueueSettings, Reject, RetryPolicy, Settings
 from leveler.events import (
+    DeliveryLost,
     Event,
     MessageCompleted,
     MessageDeadLettered,
     MessageRetried,
     MessageReturned,
     ReceiverReady,
+    SettlementFailed,
 )
 from leveler.settings import BrokerSettings, ConsumerSettings
 from tests.faults import plants
-from tests.faults.ledger import COMPLETED, EFFECT, LOG, READY, SETTLED, SIGNAL, START, Ledger
+from tests.faults.ledger import COMPLETED, EFFECT, GONE, LOG, READY, SETTLED, SIGNAL, START, UNSETTLED, Ledger
 from tests.faults.load import QUEUE, Work
 
 LEASE_SECONDS = 2.0
@@ -57,6 +59,10 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
             ledger.write(COMPLETED, event.message.id)
         elif isinstance(event, MessageDeadLettered | MessageRetried | MessageReturned):
             ledger.write(SETTLED, event.message.id, type(event).__name__)
+        elif isinstance(event, DeliveryLost):
+            ledger.write(GONE, event.message.id)
+        elif isinstance(event, SettlementFailed):
+            ledger.write(UNSETTLED, event.message.id, event.verb)
         elif isinstance(event, ReceiverReady):
             ledger.write(READY, "consumer")
 

@@ -1,4 +1,4 @@
-"""Simulation: whole apps among faults, in one loop, in virtual time, from one seed. A failing seed replays line by line.
+"""Simulation: whole apps among faults, in one loop, in virtual time, from one seed. A failing seed replays by line.
 
     python -m tests.simulation --seeds 10000 --first 1 --jobs 2     many
     python -m tests.simulation --seed 471                           one, with every line of its trace
@@ -18,6 +18,5 @@ ledger.py     where all of it is written: orders, handouts, runs
 checker/      what must be true of the ledger, a function a promise
 sweep.py      the way to a settlement, spoiled at each of its suspension points in turn
 plants.py     bugs on purpose: what cannot find these cannot find anything
-spared.py     what is known to be wrong in leveler, and waits for its repair
 shrink.py     the smallest scenario that still fails so
 """

@@ -9,7 +9,6 @@ from typing import Final, get_args
 from leveler_memory.personality import PERSONALITIES, PersonalityName
 
 from leveler import ConsumerSettings, LimitSettings, QueueSettings, RetryPolicy
-from tests.simulation import spared
 from tests.simulation.load import KINDS
 from tests.simulation.weather import Strike, strikes
 
@@ -56,8 +55,6 @@ class Scenario:
     seed: int = 0
     #: Something goes wrong that is not among the strikes.
     aimed: bool = False
-    #: What it keeps off.
-    spared: frozenset[str] = spared.ALL
 
     @property
     def calm(self) -> bool:
@@ -94,15 +91,14 @@ def draw(seed: int, messages: int | None = None) -> Scenario:
     personality: PersonalityName = chance.choice(get_args(PersonalityName))
     can = PERSONALITIES[personality].capabilities
     lease = chance.choice([15.0, 30.0])
-    short = 0.3 if spared.SHORT_LEASE in spared.ALL else 0.6
-    timeout = chance.choice([lease * 0.6, lease * 1.9]) if can.extend else lease * short
+    timeout = chance.choice([lease * 0.6, lease * 1.9]) if can.extend else lease * 0.6
     queues = QUEUES[: chance.choice([1, 1, 2])]
     workers = chance.choice([1, 1, 2, 3])
     kinds = [*KINDS] if chance.random() < 0.5 else [kind for kind in KINDS if kind not in ("killer", "deadly once")]
     plans = _plans(chance, messages or chance.randrange(8, 40), queues, kinds, slow=min(timeout * 0.8, lease * 1.5))
     ends_at = max(plan.at for plan in plans) + 10.0
     shared = chance.choice([1, 3]) if len(queues) > 1 and chance.random() < 0.5 else None
-    rated = chance.random() < 0.3 and (shared is None or spared.GATHERED_TOKENS not in spared.ALL)
+    rated = chance.random() < 0.3
     return Scenario(
         seed=seed,
         personality=personality,

@@ -12,7 +12,7 @@ from leveler.testing.contract.target import Target
 from leveler.testing.model.machine import Machine
 
 
-def model_test(target: Target, *, examples: int = 100, steps: int = 40) -> type[unittest.TestCase]:
+def model_test(target: Target, *, examples: int = 100, steps: int = 40, shrink: bool = True) -> type[unittest.TestCase]:
     """A test that does at random what may be done to a queue, and checks each step against the reference model.
 
         TestMine = model_test(MyTarget())
@@ -25,6 +25,7 @@ def model_test(target: Target, *, examples: int = 100, steps: int = 40) -> type[
             more, the model waits for what the broker may still be doing, and knows that receivers fetch ahead.
         examples: how many runs.
         steps: how many steps of one run, at most.
+        shrink: whether a run that fails is cut down; where time is real that takes many minutes.
 
     Environment:
         LEVELER_TEST_EXAMPLES: how many runs, whatever `examples` says: 5000 for a night.
@@ -49,7 +50,7 @@ def model_test(target: Target, *, examples: int = 100, steps: int = 40) -> type[
         deadline=None,
         database=None,
         print_blob=True,
-        phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
+        phases=[Phase.explicit, Phase.reuse, Phase.generate, *([Phase.shrink] if shrink else [])],
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
     )
     return case

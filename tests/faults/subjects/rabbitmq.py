@@ -31,6 +31,7 @@ def rabbitmq(place: Place) -> Iterator[Subject]:
         delete=_delete,
         options={},
         query="heartbeat_seconds=2",  # so that half-open connections are noticed while a run lasts
+        copies=True,
     ) as subject:
         yield subject
 

@@ -38,7 +38,6 @@ def redis(place: Place) -> Iterator[Subject]:
         delete=_delete,
         # What is accepted is on the disk: the strongest that a single server offers.
         options={"appendfsync": "always"},
-        query="",
     ) as subject:
         yield subject
 

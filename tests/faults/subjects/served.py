@@ -43,7 +43,8 @@ def served(
     alarm: Alarm,
     delete: Callable[[Server], None],
     options: Options,
-    query: str,
+    query: str = "",
+    copies: bool = False,
 ) -> Iterator[Subject]:
     """The broker, running behind a proxy.
 
@@ -56,6 +57,7 @@ def served(
         delete: removes the queue from under everybody.
         options: its own.
         query: of the URL of the processes under test.
+        copies: whether settlements other than a completion are made of copies.
     """
     with (
         server(name, place.wish, options) as running,
@@ -67,7 +69,7 @@ def served(
             *_of_the_way(proxy),
             *_cuts(proxy, operations),
         ]
-        yield Subject(name, running.label, f"{url}?{query}" if query else url, running.url, faults)
+        yield Subject(name, running.label, f"{url}?{query}" if query else url, running.url, faults, copies)
 
 
 def _of_the_server(running: Server, alarm: Alarm, delete: Callable[[Server], None]) -> Sequence[Fault]:
@@ -138,8 +140,7 @@ def _of_the_way(proxy: Proxy) -> Sequence[Fault]:
 def _half_open(proxy: Proxy, notes: Notes) -> None:
     notes.strike("wire" if proxy.connections else "broker")
     proxy.half_open()
-    notes.back()  # whoever connects again is served
-    _noticed(proxy)
+    _noticed(proxy, notes)
 
 
 def _black_hole(proxy: Proxy, notes: Notes) -> None:
@@ -189,14 +190,16 @@ def _cut(proxy: Proxy, name: str, place: CutPlace, ends: Iterator[bool], notes: 
     cut = proxy.cut(Cut(name, place, reset=next(ends)))
     if cut.done.wait(_OPPORTUNITY_SECONDS):
         notes.strike("wire")
-        notes.back()
-        _noticed(proxy)
+        _noticed(proxy, notes)
     else:
         proxy.forget(cut)
 
 
-def _noticed(proxy: Proxy) -> None:
+def _noticed(proxy: Proxy, notes: Notes) -> None:
     """Until no client waits any more for an answer that will never come."""
     give_up_at = time.monotonic() + _PATIENCE_SECONDS
     while proxy.silent and time.monotonic() < give_up_at:
         time.sleep(0.1)
+    if proxy.silent:
+        notes.deaf()
+    notes.back()

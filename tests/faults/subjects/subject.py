@@ -18,7 +18,11 @@ class Notes(Protocol):
         ...
 
     def back(self) -> None:
-        """It is over: from now on there is no reason not to go on."""
+        """Nothing is in the way any more: from now on there is no reason not to go on."""
+        ...
+
+    def deaf(self) -> None:
+        """A client still waits for an answer that will never come, after all the time that it was given."""
         ...
 
 
@@ -56,3 +60,6 @@ class Subject:
     #: For those who look on: past whatever stands in the way of the others.
     direct_url: str
     faults: Sequence[Fault] = field(default_factory=list[Fault])
+    #: Whether what is retried, returned or dead-lettered is a copy whose source is acknowledged afterwards, with no
+    #: answer to that: a fault between the two leaves both.
+    copies: bool = False

@@ -9,7 +9,6 @@ from typing import Final
 from tests.simulation.ledger import CUT, EFFECT, End, Handout, Run
 from tests.simulation.outcome import Outcome
 from tests.simulation.scenario import FLOOR_SECONDS
-from tests.simulation.spared import ENDED_LEASE
 
 #: Outcomes that count no attempt.
 LATER: Final = ("Snooze", "Throttled")
@@ -65,8 +64,6 @@ def a_delivery_is_started_once(outcome: Outcome) -> Iterator[str]:
 
 def a_run_begins_within_its_lease(outcome: Outcome) -> Iterator[str]:
     """As far as the worker can know."""
-    if ENDED_LEASE in outcome.scenario.spared:
-        return
     for one in outcome.ledger.handouts:
         for run in one.runs:
             if run.began.at >= run.leased_until:

@@ -7,7 +7,6 @@ from dataclasses import astuple, fields
 
 from leveler.consumer.report import Tally
 from tests.simulation.outcome import Outcome
-from tests.simulation.spared import ENDLESS_STOP
 from tests.simulation.worker import Worker
 
 
@@ -18,8 +17,7 @@ def nobody_does_what_nobody_may(outcome: Outcome) -> Iterator[str]:
 
 
 def a_stop_ends(outcome: Outcome) -> Iterator[str]:
-    if ENDLESS_STOP not in outcome.scenario.spared:
-        yield from (f"{worker.name} has not ended" for worker in outcome.workers if worker.overdue)
+    yield from (f"{worker.name} has not ended" for worker in outcome.workers if worker.overdue)
 
 
 def a_stop_settles_or_says_what_it_left(outcome: Outcome) -> Iterator[str]:

@@ -9,7 +9,6 @@ from typing import Final
 
 from tests.simulation.ledger import Run
 from tests.simulation.outcome import Outcome
-from tests.simulation.spared import LATE_WAITER, PARKED_SUSPECT
 
 #: What a rate may make up for after a late start, and what a worker takes for "now".
 _TOLERANCE_SECONDS: Final = 0.05 + 1e-6
@@ -40,10 +39,6 @@ def no_more_start_than_the_rate(outcome: Outcome) -> Iterator[str]:
 
 def a_suspect_runs_alone(outcome: Outcome) -> Iterator[str]:
     """One that arrives more often than it may be started: no other handler runs in its process."""
-    if PARKED_SUSPECT in outcome.scenario.spared and outcome.can.uncounted == "none":
-        return
-    if LATE_WAITER in outcome.scenario.spared and _may_wait(outcome):
-        return
     for process, runs in _by_process(outcome).items():
         for suspect in runs:
             if suspect.handout.attempt <= outcome.scenario.max_attempts:
@@ -55,8 +50,6 @@ def a_suspect_runs_alone(outcome: Outcome) -> Iterator[str]:
 
 
 def nothing_starts_after_the_stop(outcome: Outcome) -> Iterator[str]:
-    if LATE_WAITER in outcome.scenario.spared and _may_wait(outcome):
-        return
     for process, runs in _by_process(outcome).items():
         if (stop := outcome.ledger.stops.get(process)) is not None:
             yield from (f"{run.handout} was started after the stop" for run in runs if run.began.at > stop.at)
@@ -74,11 +67,6 @@ def nothing_comes_early(outcome: Outcome) -> Iterator[str]:
         for one, again in zip(order.handouts, order.handouts[1:], strict=False):
             if one.end and again.at.at < one.end.moment.at + one.end.delay_seconds - _TOLERANCE_SECONDS:
                 yield f"{again} came {again.at.at - one.end.moment.at:.3f} s after {one}, not {one.end.delay_seconds}"
-
-
-def _may_wait(outcome: Outcome) -> bool:
-    """Whether there are gates at which runs wait."""
-    return outcome.scenario.rate_per_second is not None or outcome.scenario.shared_concurrency is not None
 
 
 def _most_at_once(runs: Iterable[Run], outcome: Outcome) -> int:
