@@ -114,9 +114,10 @@ class Buffer:
         """Those of `held` that nothing stands before; the others wait in their lanes."""
         for one in held:
             one.state = BUFFERED
-        return [one for one in held if self._is_first(one)]
+        return [one for one in held if self.is_first(one)]
 
-    def _is_first(self, held: Held) -> bool:
+    def is_first(self, held: Held) -> bool:
+        """Whether nothing of its key stands before it."""
         key = held.delivery.message.key
         lane = self._lanes.get(key) if key is not None else None
         return lane is None or lane[0] is held

@@ -136,6 +136,7 @@ class Consumer:
         )
         self._suspects = Suspects(
             around.quarantine,
+            is_first=self._buffer.is_first,
             carry=self._carry,
             settled=self._settlement.settled,
             pause=self._intake.pause,
@@ -288,9 +289,8 @@ class Consumer:
     def _on_settled(self, settled: Sequence[Held]) -> None:
         self.report.settled(settled)
         self._leases.forget(settled)
-        if self._buffer.ordered:
-            for held in settled:
-                self._follow(held, held.decision)
+        for held in settled if self._buffer.ordered else ():
+            self._follow(held, held.decision)
         self._intake.changed()
 
     def _on_lost(self, held: Held) -> None:

@@ -65,6 +65,7 @@ class Suspects:
 
     Args:
         quarantine: of the process.
+        is_first: whether nothing of its key stands before one.
         carry: runs a delivery, all its way.
         settled: waits until everything is settled.
         pause: stops the consumer's intake.
@@ -77,6 +78,7 @@ class Suspects:
         self,
         quarantine: Quarantine,
         *,
+        is_first: Callable[[Held], bool],
         carry: Callable[[list[Held]], Awaitable[None]],
         settled: Callable[[], Awaitable[None]],
         pause: Callable[[], object],
@@ -85,6 +87,7 @@ class Suspects:
         on_isolated: Callable[[Held], object],
     ) -> None:
         self._quarantine = quarantine
+        self._is_first = is_first
         self._carry = carry
         self._settled = settled
         self._pause = pause
@@ -96,9 +99,9 @@ class Suspects:
 
     def isolate(self, held: Held) -> bool:
         """Start it as soon as it is alone. False if another one is before it."""
-        held.solo = True
-        if self._task is not None:
+        if self._task is not None or not self._is_first(held):
             return False
+        held.solo = True
         self._on_isolated(held)
         self._pause()
         self._waiting = held

@@ -160,7 +160,7 @@ class WorkerEye:
             self._ledger.breach(self._who, f"{what}: {error}")
         elif isinstance(error, asyncio.CancelledError):
             self._ledger.breach(self._who, f"{what}: cancelled in flight")
-        elif error is not None:
+        elif error is not None and not isinstance(error, GeneratorExit):  # that is its burial
             self._ledger.note(self._who, f"{what}: {type(error).__name__}")
 
 
