@@ -76,6 +76,8 @@ class RedisSender(Sender):
         return size(message)
 
     async def send(self, messages: Sequence[Message]) -> None:
+        if len(messages) == 1 and await self._has_sent(messages[0]):
+            return
         failed: dict[int, LevelerError] = {}
         due = self._wire.due()
         away: LevelerError | None = None
@@ -91,6 +93,20 @@ class RedisSender(Sender):
                     away = BrokerUnavailable(str(error))
         if failed:
             raise BatchError(failed)
+
+    async def _has_sent(self, message: Message) -> bool:
+        """Send one without ado. False where there is more to it, and nothing is queued."""
+        if not self._are_plain((message,)) or size(message) > self._most:
+            return False
+        try:
+            packed = pack((*self._add, *fields_of(message)))
+        except (UnicodeError, TypeError):
+            return False
+        try:
+            [answer] = await self._wire.ask([packed])
+        except LevelerError as error:
+            raise BatchError({0: _of_sending(error)}) from error
+        return isinstance(answer, bytes)
 
     def _are_plain(self, messages: Sequence[Message]) -> bool:
         """Whether they only have to be added, so that it takes no script to decide anything."""
