@@ -88,7 +88,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing i
     #: Messages of one key are handled in order where the queue is ordered.
     key: str | None = None
     #: The sender's own headers: lower-case names, text values.
-    headers: Mapping[str, str] = msgspec.field(default_factory=dict[str, str])
+    headers: Mapping[str, str] = msgspec.field(default_factory=dict)
     #: 0 to 9, higher first, where the broker has priorities.
     priority: int = DEFAULT_PRIORITY
     #: Not to be handled before.

@@ -43,6 +43,12 @@ class MemoryAdapter(Adapter):
         self._queues: dict[str, MemoryQueue] = {}  # dead letters under names of their own
         self._specs: dict[str, QueueSpec] = {}
 
+    def beside(self, clock: Clock) -> MemoryAdapter:
+        """The same broker as another process sees it, whose clock may be wrong: for simulations of several."""
+        other = MemoryAdapter(self.url, self.settings, clock=clock, deadline_seconds=self.deadline_seconds)
+        other._queues, other._specs = self._queues, self._specs
+        return other
+
     async def declare(self, queue: QueueSpec) -> Capabilities:
         personality = self._personality(queue)
         capabilities = personality.capabilities_of(queue)

@@ -55,6 +55,9 @@ class MemoryQueue:
         self._waiting: Waiting = Lanes(priority_levels) if ordered else Levels(priority_levels)
         self._recent: Recent | None = None
         self._ordered = ordered
+        #: The clock of whoever calls a verb now: by his wall clock, which may be wrong, he says when a message may
+        #: come, and so for how long it is to wait.
+        self.asker = clock
         self._clock = clock
         self._max_delay_seconds = max_delay_seconds
         self._sent = 0
@@ -182,7 +185,7 @@ class MemoryQueue:
         self.waiters.wake()
 
     def _delay_seconds(self, message: Message) -> float:
-        return min(message.delay_seconds(self._clock.now()), self._max_delay_seconds)
+        return min(message.delay_seconds(self.asker.now()), self._max_delay_seconds)
 
     def _is_duplicate(self, message: Message, now: float) -> bool:
         return self._recent is not None and not self._recent.is_new(message.dedup_key, now)

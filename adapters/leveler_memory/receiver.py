@@ -138,6 +138,7 @@ class MemoryReceiver(Receiver):
             self._queue = self._find()
         if self._queue.dropped:
             raise ReceiverLost(f"queue {self._queue.name!r} was dropped: make a new receiver")
+        self._queue.asker = self._clock
         return self._queue, self._queue.catch_up()
 
     async def _wait(self, queue: MemoryQueue, asked: int, seconds: float) -> None:

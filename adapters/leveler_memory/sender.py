@@ -59,6 +59,7 @@ class MemorySender(Sender):
         }
 
     def _send(self, queue: MemoryQueue, messages: Sequence[Message], indexes: Sequence[int]) -> dict[int, LevelerError]:
+        queue.asker = self._clock
         refused = queue.send(self._carried(messages), queue.catch_up())
         if not refused:
             return {}

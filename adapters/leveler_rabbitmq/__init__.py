@@ -1,9 +1,11 @@
 """The RabbitMQ adapter: quorum queues of RabbitMQ 3.10 and newer, with every copy confirmed before its source goes.
 
-    RabbitMQAdapter   two connections (what is sent may be held up by the broker, what is settled must not be)
-    Link, Wire        a connection: aiormq makes it and keeps it alive; frames of our own channels go past aiormq
-    Lane              one of these channels; a Publisher's messages are confirmed, a receiver's are leased
-    topology, delays  which queues there are, and what of their settings cannot keep the promises
+    RabbitMQAdapter    queues: made, checked, dropped, counted
+    Connections, Link  two connections; aiormq makes them and keeps them alive
+    Wire, Lane         their bytes: frames of our own channels go past aiormq
+    Post, Publisher    what is sent, and confirmed
+    Source, Feed       what comes, and goes back
+    topology, delays   which queues there are, and what of their settings cannot keep the promises
 
 There is no plugin to install: a delayed message waits in a queue of its own whose messages expire into the right one.
 """

@@ -16,11 +16,12 @@ from leveler.errors import AccessDenied, ConfigError, QueueNotFound, Unsupported
 from leveler.message import Message
 from leveler_rabbitmq import topology
 from leveler_rabbitmq.address import address_of
-from leveler_rabbitmq.broker import Broker, written_down
+from leveler_rabbitmq.connections import Connections
 from leveler_rabbitmq.delays import LENGTHS_MS, delay_queue
 from leveler_rabbitmq.errors import ChannelClosed
 from leveler_rabbitmq.options import RabbitMQOptions
 from leveler_rabbitmq.peeking import peek
+from leveler_rabbitmq.post import Post, written_down
 from leveler_rabbitmq.receiver import RabbitMQReceiver
 from leveler_rabbitmq.sender import RabbitMQSender
 
@@ -46,14 +47,15 @@ class RabbitMQAdapter(Adapter):
         super().__init__(url, options, clock=clock, deadline_seconds=deadline_seconds)
         self._settings = options
         self._address = address_of(url)
-        self._broker = Broker(self._address, self._tls, options.heartbeat_seconds, deadline_seconds)
+        self._connections = Connections(self._address, self._tls, options.heartbeat_seconds, deadline_seconds)
+        self._post = Post(self._connections)
         self._version: tuple[int, ...] = ()
 
     async def __aenter__(self) -> Self:
-        link = await self._broker.open()
+        link = await self._connections.open()
         self._version = topology.version_of(link.version)
         if self._version < _OLDEST:
-            await self._broker.close()
+            await self._connections.close()
             raise ConfigError(
                 f"{self!r} is RabbitMQ {link.version}: leveler needs 3.10 or newer, whose quorum queues can hand on "
                 "delayed messages without losing any"
@@ -63,7 +65,7 @@ class RabbitMQAdapter(Adapter):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._broker.close()
+        await self._connections.close()
 
     async def declare(self, queue: QueueSpec) -> Capabilities:
         self._check(queue)
@@ -79,7 +81,7 @@ class RabbitMQAdapter(Adapter):
 
     async def _exists(self, name: str) -> bool:
         try:
-            await self._broker.ready(name)
+            await self._connections.ready(name)
         except QueueNotFound:
             return False
         return True
@@ -97,17 +99,21 @@ class RabbitMQAdapter(Adapter):
     async def drop(self, queue: QueueSpec) -> None:
         delayed = [delay_queue(queue.name, length) for length in LENGTHS_MS]
         await self._delete([queue.name, queue.dead_name, *delayed])
-        self._broker.forget_delay_queues(delayed)
+        self._post.forget_delay_queues(delayed)
 
     def sender(self, queue: QueueSpec) -> RabbitMQSender:
-        return RabbitMQSender(queue, self._broker, self.clock, self._max_message_bytes)
+        return RabbitMQSender(queue, self._post, self.clock, self._max_message_bytes)
 
     def receiver(self, queue: QueueSpec, *, capacity: int, dead: bool = False) -> RabbitMQReceiver:
         longest = self._settings.consumer_timeout_seconds
-        return RabbitMQReceiver(queue, self._broker, self.clock, capacity=capacity, dead=dead, longest_seconds=longest)
+        return RabbitMQReceiver(
+            queue, self._connections, self._post, self.clock, capacity=capacity, dead=dead, longest_seconds=longest
+        )
 
     async def depth(self, queue: QueueSpec) -> Depth:
-        ready, dead = await asyncio.gather(self._broker.ready(queue.name), self._broker.ready(queue.dead_name))
+        ready, dead = await asyncio.gather(
+            self._connections.ready(queue.name), self._connections.ready(queue.dead_name)
+        )
         return Depth(ready, None, None, dead, None)
 
     async def peek(self, queue: QueueSpec, limit: int, *, dead: bool = False) -> Sequence[Message]:
@@ -115,23 +121,23 @@ class RabbitMQAdapter(Adapter):
             raise Unsupported(
                 f"queue {queue.name!r}: RabbitMQ cannot show messages without delivering them, which counts an attempt"
             )
-        return await peek(self._broker, queue.dead_name, limit, self.clock)
+        return await peek(self._connections, queue.dead_name, limit, self.clock)
 
     async def purge(self, queue: QueueSpec, *, dead: bool = False) -> int:
         name = queue.dead_name if dead else queue.name
-        async with self._broker.talk(f"queue {name!r}") as lane:
+        async with self._connections.talk(f"queue {name!r}") as lane:
             purged = await lane.ask(commands.Queue.Purge(queue=name), commands.Queue.PurgeOk)
         count = purged.message_count or 0
         if not dead:
             delayed = [delay_queue(queue.name, length) for length in LENGTHS_MS]
             count += await self._delete(delayed)
-            self._broker.forget_delay_queues(delayed)
+            self._post.forget_delay_queues(delayed)
         return count
 
     async def _declare(self, queue: QueueSpec, name: str, arguments: topology.Arguments) -> None:
         """Create it, or see that it is there and what is different about it."""
         for _ in range(topology.MOST_DIFFERENCES):
-            async with self._broker.talk(f"queue {name!r}") as lane:
+            async with self._connections.talk(f"queue {name!r}") as lane:
                 try:
                     declaration = commands.Queue.Declare(queue=name, durable=True, arguments=dict(arguments))
                     await lane.ask(declaration, commands.Queue.DeclareOk)
@@ -146,7 +152,7 @@ class RabbitMQAdapter(Adapter):
 
     async def _delete(self, names: Sequence[str]) -> int:
         """How many messages were in them; one that does not exist is as good as deleted."""
-        async with self._broker.talk(f"queue {names[0]!r}") as lane:
+        async with self._connections.talk(f"queue {names[0]!r}") as lane:
             answers = await asyncio.gather(
                 *(lane.ask(commands.Queue.Delete(queue=name), commands.Queue.DeleteOk) for name in names)
             )

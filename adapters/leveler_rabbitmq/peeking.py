@@ -11,7 +11,7 @@ from pamqp import commands
 from leveler.clock import Clock
 from leveler.errors import BrokerUnavailable
 from leveler.message import Message
-from leveler_rabbitmq.broker import Broker
+from leveler_rabbitmq.connections import Connections
 from leveler_rabbitmq.envelope import open_up
 from leveler_rabbitmq.errors import ChannelClosed, refused, within
 from leveler_rabbitmq.lane import Lane, LaneLost
@@ -58,20 +58,20 @@ async def _waiting(lane: Lane, queue: str) -> int:
     return (await lane.ask(declaration, commands.Queue.DeclareOk)).message_count or 0
 
 
-async def _all_back(broker: Broker, queue: str, count: int) -> None:
+async def _all_back(connections: Connections, queue: str, count: int) -> None:
     """Wait a little: the broker says that they are given back before they are."""
-    async with broker.talk(f"queue {queue!r}") as lane:
+    async with connections.talk(f"queue {queue!r}") as lane:
         for _ in range(_LOOKS):
             if await _waiting(lane, queue) >= count:
                 return
             await asyncio.sleep(_SILENCE_SECONDS / _LOOKS)
 
 
-async def peek(broker: Broker, queue: str, limit: int, clock: Clock) -> Sequence[Message]:
+async def peek(connections: Connections, queue: str, limit: int, clock: Clock) -> Sequence[Message]:
     """Up to `limit` messages of `queue`, which are all there again when this returns."""
     what = f"queue {queue!r}"
-    async with within(broker.deadline_seconds, what):
-        glance = await broker.lane(Glance)
+    async with within(connections.deadline_seconds, what):
+        glance = await connections.lane(Glance)
         try:
             await glance.look(queue, limit)
             await glance.close()  # which gives back what it has
@@ -81,6 +81,6 @@ async def peek(broker: Broker, queue: str, limit: int, clock: Clock) -> Sequence
             raise BrokerUnavailable(f"{what}: {error}") from error
         finally:
             glance.abandon("the look is over")
-        await _all_back(broker, queue, glance.waiting)
+        await _all_back(connections, queue, glance.waiting)
     now = clock.now()
     return [open_up(properties, body, now).message for properties, body in glance.seen[:limit]]

@@ -8,9 +8,9 @@ from leveler.adapter import QueueSpec, Sender
 from leveler.clock import Clock
 from leveler.errors import BatchError, LevelerError, MessageTooLarge
 from leveler.message import Message
-from leveler_rabbitmq.broker import Broker
 from leveler_rabbitmq.delays import delay_queue, wait_of
 from leveler_rabbitmq.envelope import seal
+from leveler_rabbitmq.post import Post
 from leveler_rabbitmq.publisher import Letter
 
 
@@ -18,14 +18,14 @@ class RabbitMQSender(Sender):
     """
     Args:
         queue: where to.
-        broker: over which.
+        post: over which.
         clock: for delays.
         max_message_bytes: largest message.
     """
 
-    def __init__(self, queue: QueueSpec, broker: Broker, clock: Clock, max_message_bytes: int) -> None:
+    def __init__(self, queue: QueueSpec, post: Post, clock: Clock, max_message_bytes: int) -> None:
         self._queue = queue
-        self._broker = broker
+        self._post = post
         self._clock = clock
         self._most = max_message_bytes
 
@@ -48,16 +48,16 @@ class RabbitMQSender(Sender):
                 lengths.append(length)
                 places.append(place)
         if letters:
-            refused = await self._post(letters, lengths)
+            refused = await self._accepted(letters, lengths)
             failed.update({places[index]: error for index, error in refused.items()})
         if failed:
             raise BatchError(failed)
 
-    async def _post(self, letters: Sequence[Letter], lengths: Sequence[int | None]) -> dict[int, LevelerError]:
+    async def _accepted(self, letters: Sequence[Letter], lengths: Sequence[int | None]) -> dict[int, LevelerError]:
         name, bounded = self._queue.name, self._queue.max_depth is not None
         if any(lengths):
-            return dict(await self._broker.post_delayed(name, name, letters, lengths, bounded=bounded))
-        return dict(await self._broker.post(name, letters, bounded=bounded))
+            return dict(await self._post.send_delayed(name, name, letters, lengths, bounded=bounded))
+        return dict(await self._post.send(name, letters, bounded=bounded))
 
     def _check(self, letter: Letter) -> None:
         if (size := len(letter.properties) + len(letter.body)) > self._most:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import TracebackType
 from typing import ClassVar, Final, Self
@@ -92,6 +92,11 @@ class RedisAdapter(Adapter):
     async def drop(self, queue: QueueSpec) -> None:
         _, queues = self._open()
         await queues.drop(queue)
+
+    @property
+    def remade(self) -> Mapping[str, int]:
+        """How often each queue was gone from the server and had to be made again."""
+        return self._open()[1].remade
 
     def sender(self, queue: QueueSpec) -> RedisSender:
         wire, queues = self._open()

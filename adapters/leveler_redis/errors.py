@@ -46,6 +46,7 @@ _WORDS: Final = {
     "NoScriptError": "NOSCRIPT",
     "AskError": "ASK",
     "MovedError": "MOVED",
+    "ClusterCrossSlotError": "CROSSSLOT",
     "TryAgainError": "TRYAGAIN",
     "ClusterDownError": "CLUSTERDOWN",
     "MasterDownError": "MASTERDOWN",

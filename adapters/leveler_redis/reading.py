@@ -17,7 +17,7 @@ from leveler_redis.errors import is_lost_group
 from leveler_redis.holdings import Holdings
 from leveler_redis.keys import Keys
 from leveler_redis.script import Scripts
-from leveler_redis.session import Answer, Unanswered
+from leveler_redis.session import Answer
 from leveler_redis.settlements import item
 from leveler_redis.tending import UNKNOWN, tending_of
 from leveler_redis.wire import Wire
@@ -120,8 +120,8 @@ class Reading:
             if found.entries or wait < _SHORTEST_WAIT_SECONDS or self._holdings.stopped:
                 return found
             return await self._block(count, wait)
-        except Unanswered:
-            self._has_lost = True
+        except LevelerError:
+            self._has_lost = True  # perhaps: of several answers it may have been one that is no good
             raise
 
     async def _look(self, count: int) -> Found:

@@ -79,11 +79,11 @@ class RedisSender(Sender):
         failed: dict[int, LevelerError] = {}
         due = self._wire.due()
         away: LevelerError | None = None
-        for plain, portion in self._portions(messages, failed):
+        send = self._send_plain if self._are_plain(messages) else self._send_by_script
+        for portion in self._portions(messages, failed):
             try:
                 if away is not None:
                     raise away
-                send = self._send_plain if plain else self._send_by_script
                 failed |= await send(portion, due)
             except LevelerError as error:
                 failed |= dict.fromkeys((place for place, _ in portion), _of_sending(error))
@@ -92,25 +92,30 @@ class RedisSender(Sender):
         if failed:
             raise BatchError(failed)
 
+    def _are_plain(self, messages: Sequence[Message]) -> bool:
+        """Whether they only have to be added, so that it takes no script to decide anything."""
+        return self._is_plain and all(
+            message.priority == DEFAULT_PRIORITY and message.not_before is None for message in messages
+        )
+
     def _portions(
         self, messages: Sequence[Message], failed: dict[int, LevelerError]
-    ) -> Iterator[tuple[bool, list[tuple[int, Message]]]]:
-        """Messages with their places, in order, those alike together; those that cannot be sent go to `failed`."""
+    ) -> Iterator[list[tuple[int, Message]]]:
+        """Messages with their places, in order, as many as go into one call; those that are too large are `failed`."""
         portion: list[tuple[int, Message]] = []
-        total, kind = 0, True
+        total = 0
         for place, message in enumerate(messages):
             bytes_in_all = size(message)
             if bytes_in_all > self._most:
                 failed[place] = self._too_large(message, bytes_in_all)
                 continue
-            plain = self._is_plain and message.priority == DEFAULT_PRIORITY and message.not_before is None
-            if portion and (plain != kind or total + bytes_in_all > _MOST_BYTES or len(portion) >= _MOST_ITEMS):
-                yield kind, portion
+            if portion and (total + bytes_in_all > _MOST_BYTES or len(portion) >= _MOST_ITEMS):
+                yield portion
                 portion, total = [], 0
-            kind, total = plain, total + bytes_in_all
+            total += bytes_in_all
             portion.append((place, message))
         if portion:
-            yield kind, portion
+            yield portion
 
     async def _send_plain(self, portion: Sequence[tuple[int, Message]], due: float) -> dict[int, LevelerError]:
         """Entries that only have to be added."""

@@ -16,6 +16,10 @@ from leveler_redis.errors import silent, translate
 from leveler_redis.script import Script
 from leveler_redis.session import Answer, Session, Unanswered, disconnect
 
+#: The part of the deadline after which a silent connection is given up: a way that has swallowed everything may be good
+#: again by then, but only a new connection finds out.
+_PATIENCE: Final = 0.5
+
 _PING: Final = pack(("PING",))
 _WHO: Final = pack(("CLIENT", "ID"))
 
@@ -74,8 +78,8 @@ class Wire:
             raise silent(self._server) from error
 
     def due(self, wait_seconds: float = 0.0) -> float:
-        """When a verb that begins now must have ended, on the clock of the loop."""
-        return asyncio.get_running_loop().time() + self._deadline + wait_seconds
+        """When a verb that begins now gives up, on the clock of the loop."""
+        return asyncio.get_running_loop().time() + self._deadline * _PATIENCE + wait_seconds
 
     async def close(self) -> None:
         self._closed = True

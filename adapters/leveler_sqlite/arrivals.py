@@ -2,71 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from itertools import groupby
 from typing import Final
 
 from leveler.message import MAX_PRIORITY, Message
 from leveler_sqlite import keys
-from leveler_sqlite.bundles import Arrival
+from leveler_sqlite.bundles import Stretch
 from leveler_sqlite.schema import DELAYED, PARKED, WAITING
 from leveler_sqlite.transaction import HELD, MESSAGE, READY, Queue, Transaction
 
 #: Forgotten dedup keys that one send removes at most, so that it is not the one who pays for all.
 _MOST_FORGOTTEN: Final = 1000
 
-#: Where a message of each priority goes.
-_LANES: Final = {priority: MAX_PRIORITY - priority for priority in range(MAX_PRIORITY + 1)}
-
 
 def arrive(
     transaction: Transaction,
     name: str,
-    arrivals: Sequence[Arrival],
+    stretches: Sequence[Stretch],
     *,
     sent_at: datetime,
     dedup_seconds: float,
     max_depth: int | None,
 ) -> Sequence[int]:
-    """Take `arrivals` in. The indexes of those that there is no room for."""
+    """Take messages in. The indexes of those that there is no room for."""
     queue = transaction.queue(name)
-    fresh: Sequence[int] = range(len(arrivals))
+    count = sum(len(stretch.messages) for stretch in stretches)
+    fresh: Sequence[int] = range(count)
+    messages: list[Message] = []
     if dedup_seconds > 0:
-        fresh = _unseen(transaction, queue, arrivals)
+        messages = [message for stretch in stretches for message in stretch.messages]
+        fresh = _unseen(transaction, queue, messages)
     room = len(fresh) if max_depth is None else _room(transaction, queue, len(fresh), max_depth)
     taken, refused = fresh[:room], fresh[room:]
     if dedup_seconds > 0:
-        _remember(transaction, queue, [arrivals[index][0].dedup_key for index in taken], dedup_seconds)
-    _put(transaction, queue, arrivals if len(taken) == len(arrivals) else [arrivals[index] for index in taken], sent_at)
+        _remember(transaction, queue, [messages[index].dedup_key for index in taken], dedup_seconds)
+    for stretch in stretches if len(taken) == count else _only(stretches, frozenset(taken)):
+        _put(transaction, queue, stretch, sent_at)
     if taken:
         transaction.grow(queue.id, len(taken))
         transaction.touched.add(queue.id)
     return refused
 
 
-def _put(transaction: Transaction, queue: Queue, arrivals: Sequence[Arrival], sent_at: datetime) -> None:
-    """Those that may be delivered at once go in together, as long as they go into the same lane."""
-    ordered = queue.ordered
-
-    def lane(arrival: Arrival) -> int | None:
-        message = arrival[0]
-        if message.not_before is not None or (ordered and message.key is not None):
-            return None
-        return _LANES.get(message.priority)
-
-    for place, stretch in groupby(arrivals, lane):
-        if place is not None:
-            transaction.add(queue.id, place, list(stretch))
-        else:
-            for message, envelope in stretch:
-                _put_alone(transaction, queue, message, envelope, message.delay_seconds(sent_at))
+def _only(stretches: Sequence[Stretch], taken: Collection[int]) -> Iterator[Stretch]:
+    """What is left of them: the messages with these indexes."""
+    begin = 0
+    for stretch in stretches:
+        kept = [message for index, message in enumerate(stretch.messages, begin) if index in taken]
+        begin += len(stretch.messages)
+        if kept:
+            yield stretch._replace(messages=kept)
 
 
-def _put_alone(transaction: Transaction, queue: Queue, message: Message, envelope: bytes, delay: float) -> None:
+def _put(transaction: Transaction, queue: Queue, stretch: Stretch, sent_at: datetime) -> None:
+    """Those that may be delivered at once go in together."""
+    sample = stretch.sample
+    lane = MAX_PRIORITY - min(max(sample.priority, 0), MAX_PRIORITY)
+    key = sample.key if queue.ordered else None
+    delay = sample.delay_seconds(sent_at)
+    if key is None and delay <= 0:
+        transaction.add(queue.id, lane, stretch)
+        return
+    for message, envelope in zip(stretch.messages, stretch.envelopes(), strict=True):
+        _put_alone(transaction, queue, message, envelope, lane, key, delay)
+
+
+def _put_alone(
+    transaction: Transaction, queue: Queue, message: Message, envelope: bytes, lane: int, key: str | None, delay: float
+) -> None:
     """One that may have to wait: for its time, or for others of its key."""
-    lane = MAX_PRIORITY - min(max(message.priority, 0), MAX_PRIORITY)
-    key = message.key if queue.ordered else None
     number = transaction.next_id()
     transaction.put(MESSAGE, number, envelope.decode(), message.body)
     due = transaction.now + delay
@@ -79,10 +84,10 @@ def _put_alone(transaction: Transaction, queue: Queue, message: Message, envelop
         transaction.put(READY, queue.id, lane, number, 1, None, 0, transaction.now, key)
 
 
-def _unseen(transaction: Transaction, queue: Queue, arrivals: Sequence[Arrival]) -> list[int]:
+def _unseen(transaction: Transaction, queue: Queue, messages: Sequence[Message]) -> list[int]:
     """The indexes of those that the queue does not remember; of equal ones the first."""
     first: dict[str, int] = {}
-    for index, (message, _) in enumerate(arrivals):
+    for index, message in enumerate(messages):
         first.setdefault(message.dedup_key, index)
     look = "SELECT 1 FROM seen WHERE queue = ? AND key = ? AND until > ?"
     return [

@@ -10,9 +10,9 @@ from msgspec.structs import force_setattr
 
 from leveler.adapter import Delivery
 from leveler.message import Message
-from leveler_sqlite.bundles import Payload, envelopes_of, lengths_of
+from leveler_sqlite.bundles import Payload, envelopes_of, ids_of, lengths_of
 from leveler_sqlite.claims import Claimed, Lease
-from leveler_sqlite.envelope import decode, decode_all
+from leveler_sqlite.envelope import decode, decode_all, with_id
 from leveler_sqlite.groups import Receipt
 from leveler_sqlite.runs import Run
 
@@ -50,12 +50,8 @@ def _alone(run: Run, payload: Payload) -> list[Message]:
 
 def _bundled(run: Run, bundle: int, payload: Payload) -> list[Message]:
     place = run.first - bundle
-    lengths = lengths_of(payload.lengths, payload.size, payload.body)
-    envelopes = payload.envelope
-    if run.size < payload.size:
-        some = envelopes_of(envelopes, payload.size)[place : place + run.size]
-        envelopes = f"[{','.join(some)}]"
-    messages, at, body = decode_all(envelopes, run.size), sum(lengths[:place]), payload.body
+    lengths, body = lengths_of(payload), payload.body
+    at, messages = sum(lengths[:place]), (_alike if payload.ids else _unlike)(payload, place, run.size)
     if messages is None:
         return _one_by_one(run, place, payload, lengths)
     for message, length in zip(messages, lengths[place:], strict=False):
@@ -64,11 +60,25 @@ def _bundled(run: Run, bundle: int, payload: Payload) -> list[Message]:
     return messages
 
 
+def _alike(payload: Payload, place: int, size: int) -> list[Message] | None:
+    """The messages from there, without their bodies, in a bundle where they differ in their ids only."""
+    sample, ids = decode(payload.envelope, b""), ids_of(payload)
+    if sample is None or ids is None:
+        return None
+    return [with_id(sample, id_, b"") for id_ in ids[place : place + size]]
+
+
+def _unlike(payload: Payload, place: int, size: int) -> list[Message] | None:
+    """The same in a bundle of others."""
+    if size == payload.size:
+        return decode_all(payload.envelope, size)
+    return decode_all(f"[{','.join(envelopes_of(payload)[place : place + size])}]", size)
+
+
 def _one_by_one(run: Run, place: int, payload: Payload, lengths: Sequence[int]) -> list[Message]:
     """What can be read of a bundle that somebody has spoilt."""
-    envelopes = envelopes_of(payload.envelope, payload.size)
-    ends = list(accumulate(lengths, initial=0))
-    bodies = [payload.body[start:end] for start, end in pairwise(ends)]
+    envelopes = envelopes_of(payload)
+    bodies = [payload.body[start:end] for start, end in pairwise(accumulate(lengths, initial=0))]
     return [
         _message(number, envelopes[place + index], bodies[place + index]) for index, number in enumerate(run.numbers)
     ]

@@ -6,11 +6,13 @@ passed over and those that are missing get their default, so that older and newe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
-from msgspec.structs import FieldInfo, fields, force_setattr
+from msgspec.structs import FieldInfo, astuple, fields, force_setattr
 
 from leveler.errors import InvalidMessage
 from leveler.message import Message
@@ -27,9 +29,10 @@ def _definition(field: FieldInfo) -> tuple[Any, ...]:
 # The body comes first, and is always empty: whoever reads the envelope can put it in its place.
 _STORED: Final = sorted(fields(Message), key=lambda field: (field.name != "body", not field.required))
 _Envelope: Final = msgspec.defstruct("Envelope", [_definition(field) for field in _STORED], omit_defaults=True)
+assert [field.name for field in fields(Message)[:2]] == ["id", "body"], "`rest_of` relies on it"
 _values_of: Final = attrgetter(*(field.name for field in _STORED[1:]))
-_to_json: Final = msgspec.json.Encoder().encode
 _to_message: Final = msgspec.json.Decoder(Message).decode
+to_json: Final = msgspec.json.Encoder().encode
 _to_messages: Final = msgspec.json.Decoder(list[Message]).decode
 
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, TypeError)
@@ -42,9 +45,34 @@ def encode(message: Message) -> bytes:
         InvalidMessage: an attribute cannot be written as JSON.
     """
     try:
-        return _to_json(_Envelope(b"", *_values_of(message)))
+        return to_json(_Envelope(b"", *_values_of(message)))
     except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
         raise InvalidMessage(f"message {message.id!r}: an attribute cannot be stored: {error}") from error
+
+
+def check_ids(messages: Sequence[Message]) -> None:
+    """
+    Raises:
+        InvalidMessage: an id cannot be written as JSON.
+    """
+    try:
+        to_json([message.id for message in messages])
+    except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
+        raise InvalidMessage(f"one of {len(messages)} ids cannot be stored: {error}") from error
+
+
+def rest_of(message: Message) -> tuple[Any, ...]:
+    """Everything but id and body: what is equal in nearly all messages of one send."""
+    return astuple(message)[2:]
+
+
+def with_id(sample: Message, id_: str, body: bytes) -> Message:
+    """Another message that is like `sample` in all the rest. Headers are its own: they may be changed in place."""
+    message = copy(sample)
+    force_setattr(message, "id", id_)  # nobody else has seen it yet: cheaper than to decode or to replace
+    force_setattr(message, "body", body)
+    force_setattr(message, "headers", dict(sample.headers))
+    return message
 
 
 def decode(envelope: str, body: bytes) -> Message | None:

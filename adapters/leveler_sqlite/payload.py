@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from leveler_sqlite.bundles import envelopes_of, lengths_of
+from leveler_sqlite.bundles import Payload, envelopes_of, lengths_of
 from leveler_sqlite.runs import Run
 from leveler_sqlite.transaction import MESSAGE, Transaction
 
@@ -40,13 +40,12 @@ def discard(transaction: Transaction, runs: Iterable[Run]) -> None:
 
 def extract(transaction: Transaction, bundle: int, numbers: Collection[int]) -> None:
     """Give these messages of a bundle rows of their own."""
-    size, lengths, envelopes, bodies = transaction.sql(
-        "SELECT size, lengths, envelopes, bodies FROM bundle WHERE id = ?", (bundle,)
-    ).fetchone()
-    texts, at = envelopes_of(envelopes, size), 0
-    for place, length in enumerate(lengths_of(lengths, size, bodies)):
+    columns = "SELECT envelopes, bodies, lengths, ids, size FROM bundle WHERE id = ?"
+    payload = Payload(*transaction.sql(columns, (bundle,)).fetchone())
+    envelopes, at = envelopes_of(payload), 0
+    for place, length in enumerate(lengths_of(payload)):
         if bundle + place in numbers:
-            transaction.put(MESSAGE, bundle + place, texts[place], bodies[at : at + length])
+            transaction.put(MESSAGE, bundle + place, envelopes[place], payload.body[at : at + length])
         at += length
     transaction.flush()
     _reduce(transaction, {bundle: len(numbers)})

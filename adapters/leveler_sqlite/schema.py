@@ -2,7 +2,8 @@
 
     queue     one row per queue and one for its dead letters, with the number of messages in it
     message   envelope and body of a message that was sent alone, has a place in a line, waits for its time, or is dead
-    bundle    envelopes and bodies of several that were sent one right after the other: most messages, and fewer rows
+    bundle    the same of several that were sent one right after the other, as most messages are; where they differ in
+              nothing but ids and bodies, as those of one send do, the rest is there once
     rest      how many messages of a bundle are left, where some are gone
     ready     what may be delivered, in the order of delivery
     held      what may not be delivered before `due`: delayed (no token) or leased (whose token it is)
@@ -56,6 +57,7 @@ _TABLES: Final = (
         id INTEGER PRIMARY KEY,
         size INTEGER NOT NULL,
         lengths TEXT NOT NULL,
+        ids TEXT NOT NULL,
         envelopes TEXT NOT NULL,
         bodies BLOB NOT NULL
     )""",

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from itertools import groupby
 
 from leveler.adapter import QueueSpec, Sender
 from leveler.clock import Clock
 from leveler.errors import BatchError, LevelerError, MessageTooLarge, QueueFull, SendUnknown
 from leveler.message import Message
 from leveler_sqlite.arrivals import arrive
-from leveler_sqlite.bundles import Arrival
-from leveler_sqlite.envelope import encode, size
+from leveler_sqlite.bundles import Stretch
+from leveler_sqlite.envelope import check_ids, encode, rest_of, size
 from leveler_sqlite.job import Job
 from leveler_sqlite.sending import Sending
 from leveler_sqlite.writer import Writer
@@ -38,20 +39,17 @@ class SQLiteSender(Sender):
 
     async def send(self, messages: Sequence[Message]) -> None:
         failed: dict[int, LevelerError] = {}
-        arrivals: list[Arrival] = []
-        for place, message in enumerate(messages):
-            try:
-                arrivals.append((message, self._envelope(message)))
-            except LevelerError as error:
-                failed[place] = error
         refused: Sequence[int] = ()
-        if arrivals:
+        if stretches := self._stretches(messages, failed):
             sending = self._join()
             try:
-                refused = await sending.join(arrivals)
+                refused = await sending.join(stretches)
             except asyncio.CancelledError:
                 sending.give_up()
                 raise
+            finally:
+                if self._sending is sending:
+                    self._sending = None  # nobody can join it any more, and it is as large as its messages
         if refused or failed:
             places = [place for place in range(len(messages)) if place not in failed]
             raise BatchError(failed | {places[index]: self._full() for index in refused})
@@ -62,13 +60,13 @@ class SQLiteSender(Sender):
             self._sending = Sending(self._writer, self._job)
         return self._sending
 
-    def _job(self, arrivals: Sequence[Arrival]) -> Job[Sequence[int]]:
+    def _job(self, stretches: Sequence[Stretch]) -> Job[Sequence[int]]:
         queue, now = self._queue, self._clock.now()
         return Job(
             lambda transaction: arrive(
                 transaction,
                 queue.name,
-                arrivals,
+                stretches,
                 sent_at=now,
                 dedup_seconds=queue.dedup_seconds,
                 max_depth=queue.max_depth,
@@ -77,15 +75,45 @@ class SQLiteSender(Sender):
             doubt=SendUnknown,
         )
 
-    def _envelope(self, message: Message) -> bytes:
-        envelope = encode(message)
-        # It is longer than what counts of it: nearly every message is small enough without being measured.
-        if len(envelope) + len(message.body) > self._most and (bytes_in_all := size(message)) > self._most:
+    def _stretches(self, messages: Sequence[Message], failed: dict[int, LevelerError]) -> list[Stretch]:
+        """All but those that `failed` is told of."""
+        found: list[Stretch] = []
+        place = 0
+        for _, group in groupby(messages, rest_of):
+            alike = list(group)
+            try:
+                found.append(self._stretch(alike))
+            except LevelerError:  # of which one?
+                found += self._one_by_one(alike, place, failed)
+            place += len(alike)
+        return found
+
+    def _one_by_one(self, messages: Sequence[Message], place: int, failed: dict[int, LevelerError]) -> list[Stretch]:
+        found: list[Stretch] = []
+        for index, message in enumerate(messages, place):
+            try:
+                found.append(self._stretch([message]))
+            except LevelerError as error:
+                failed[index] = error
+        return found
+
+    def _stretch(self, messages: Sequence[Message]) -> Stretch:
+        sample = messages[0]
+        envelope = encode(sample)
+        if len(messages) > 1:
+            check_ids(messages)
+        # An envelope is longer than what counts of it: nearly every message is small enough without being measured.
+        if max([len(message.id) + len(message.body) for message in messages]) + len(envelope) > self._most:
+            for message in messages:
+                self._check_size(message)
+        return Stretch(messages, sample, envelope)
+
+    def _check_size(self, message: Message) -> None:
+        if (bytes_in_all := size(message)) > self._most:
             raise MessageTooLarge(
                 f"message {message.id!r} has {bytes_in_all} bytes, headers included; this queue takes up to "
                 f"{self._most} (max_message_bytes): send a reference to the data instead"
             )
-        return envelope
 
     def _full(self) -> QueueFull:
         return QueueFull(

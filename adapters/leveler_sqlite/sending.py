@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from leveler_sqlite.bundles import Arrival
+from leveler_sqlite.bundles import Stretch
 from leveler_sqlite.job import Job
 from leveler_sqlite.writer import Writer
 
@@ -24,27 +24,29 @@ class Sending:
         job: makes it, for messages that may become more until it is handed over.
     """
 
-    def __init__(self, writer: Writer, job: Callable[[Sequence[Arrival]], Sends]) -> None:
+    def __init__(self, writer: Writer, job: Callable[[Sequence[Stretch]], Sends]) -> None:
         self._writer = writer
-        self._arrivals: list[Arrival] = []
+        self._stretches: list[Stretch] = []
+        self._count = 0
         #: Where the messages of each send begin and end, and who waits for it.
         self._sends: list[tuple[int, int, asyncio.Future[Sequence[int]]]] = []
         self._turn = writer.turn
         self._loop = asyncio.get_running_loop()
-        self._job = job(self._arrivals)
+        self._job = job(self._stretches)
         writer.submit(self._job).add_done_callback(self._answer)
 
     @property
     def open(self) -> bool:
         """Whether more may join."""
-        return self._turn == self._writer.turn and len(self._arrivals) < _MOST_MESSAGES
+        return self._turn == self._writer.turn and self._count < _MOST_MESSAGES
 
-    def join(self, arrivals: Sequence[Arrival]) -> asyncio.Future[Sequence[int]]:
+    def join(self, stretches: Sequence[Stretch]) -> asyncio.Future[Sequence[int]]:
         """Send these, too. Answered with the indexes of those that were refused; all in a job fail together."""
-        start = len(self._arrivals)
-        self._arrivals += arrivals
+        start = self._count
+        self._stretches += stretches
+        self._count += sum(len(stretch.messages) for stretch in stretches)
         future: asyncio.Future[Sequence[int]] = self._loop.create_future()
-        self._sends.append((start, start + len(arrivals), future))
+        self._sends.append((start, self._count, future))
         return future
 
     def give_up(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 from leveler.errors import QueueNotFound
-from leveler_sqlite.bundles import Arrival, Bundle
+from leveler_sqlite.bundles import Bundle, Stretch
 from leveler_sqlite.timeline import Timeline
 
 #: Rows per statement. Each statement gives up the interpreter lock, and from a busy event loop it is slow to come
@@ -39,7 +39,7 @@ class Table(NamedTuple):
 
 
 MESSAGE: Final = Table("message", ("id", "envelope", "body"), heavy=True)
-BUNDLE: Final = Table("bundle", ("id", "size", "lengths", "envelopes", "bodies"), heavy=True)
+BUNDLE: Final = Table("bundle", ("id", "size", "lengths", "ids", "envelopes", "bodies"), heavy=True)
 READY: Final = Table("ready", ("queue", "lane", "id", "size", "bundle", "count", "since", "key"))
 HELD: Final = Table("held", ("queue", "due", "id", "lane", "count", "since", "key"))
 
@@ -110,16 +110,15 @@ class Transaction:
         self._close_bundle()
         return self._take_ids(1)
 
-    def add(self, queue: int, lane: int, arrivals: Sequence[Arrival]) -> None:
+    def add(self, queue: int, lane: int, stretch: Stretch) -> None:
         """New messages that are ready and have no key, to be stored with each other and those added just before."""
-        done = 0
-        while done < len(arrivals):
+        while stretch.messages:
             bundle = self._bundle
             if bundle is None or bundle.place != (queue, lane):
                 self._close_bundle()
                 bundle = self._bundle = Bundle(queue, lane)
-            done += bundle.take(arrivals[done:])
-            if done < len(arrivals):
+            stretch = stretch.after(bundle.take(stretch))
+            if stretch.messages:
                 self._close_bundle()
 
     def put(self, table: Table, *row: Any) -> None:
@@ -148,12 +147,12 @@ class Transaction:
         if self._bundle is None:
             return
         bundle, self._bundle = self._bundle, None
-        size, lengths, envelopes, bodies = bundle.pack()
+        size, *row = bundle.pack()
         first = self._take_ids(size)
         if size == 1:
-            self.put(MESSAGE, first, bundle.arrivals[0][1].decode(), bodies)
+            self.put(MESSAGE, first, *row[-2:])
         else:
-            self.put(BUNDLE, first, size, lengths, envelopes, bodies)
+            self.put(BUNDLE, first, size, *row)
         self.put(READY, *bundle.place, first, size, first if size > 1 else None, 0, self.now, None)
 
     def _take_ids(self, count: int) -> int:

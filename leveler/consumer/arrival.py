@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from leveler.adapter import Delivery, Receiver
+from leveler.adapter import INFINITE, Delivery, Receiver
 from leveler.clock import Clock
 from leveler.consumer.held import Held
 
@@ -19,8 +19,12 @@ class Arrivals:
     Where going back counts, it is kept instead, and care lasts for a lease longer: by then everything that an ended
     process held has come.
 
+    And it is wary while what comes has been delivered before: one of them may have ended a process, and what is held
+    when it does so again is counted with it. Then no more come together than can run together.
+
     Args:
         clock: time.
+        workers: how many can run together.
         counted_seconds: the queue's lease where giving back counts an attempt, else 0.
         keep: takes what has arrived into our books.
         sort: settles what need not be started; of the others, those that may start and those that must start alone.
@@ -33,6 +37,7 @@ class Arrivals:
     def __init__(
         self,
         clock: Clock,
+        workers: int,
         counted_seconds: float,
         *,
         keep: Callable[[Sequence[Held]], object],
@@ -43,6 +48,7 @@ class Arrivals:
         refusing: Callable[[], bool],
     ) -> None:
         self._clock = clock
+        self._workers = workers
         self._counted_seconds = counted_seconds
         self._keep = keep
         self._sort = sort
@@ -50,12 +56,15 @@ class Arrivals:
         self._give_back = give_back
         self._park = park
         self._refusing = refusing
+        self._wary = False
         self._careful = True
         self._careful_until = clock.monotonic() + counted_seconds
 
-    def careful(self) -> bool:
-        """Whether to ask for one delivery at a time."""
-        return self._careful
+    def most(self) -> float:
+        """How many may wait to be started, those included that are asked for now."""
+        if self._careful:
+            return 1
+        return self._workers if self._wary else INFINITE
 
     def be_careful(self, seconds: float = 0.0) -> None:
         """One may come that costs what comes with it an attempt: in so many seconds, or before."""
@@ -65,6 +74,8 @@ class Arrivals:
     def admit(self, receiver: Receiver, deliveries: Sequence[Delivery]) -> list[Held]:
         """Those that workers may start, in order."""
         arrived = [Held(delivery, receiver) for delivery in deliveries]
+        if arrived:
+            self._wary = max([delivery.attempt for delivery in deliveries]) > 1
         self._keep(arrived)
         if self._refusing():
             self._give_back(arrived)

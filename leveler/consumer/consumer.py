@@ -104,6 +104,7 @@ class Consumer:
         capacity = capacity_of(self._workers)
         self._arrivals = Arrivals(
             self._clock,
+            self._workers,
             spec.lease_seconds if self._counts else 0.0,
             keep=self._keep,
             sort=self._sort,
@@ -120,7 +121,7 @@ class Consumer:
             capacity=capacity,
             deadline_seconds=around.adapter.deadline_seconds,
             admit=self._arrivals.admit,
-            careful=self._arrivals.careful,
+            most=self._arrivals.most,
             on_ready=self._on_ready,
             on_unavailable=self.report.unavailable,
         )

@@ -67,7 +67,7 @@ class Intake:
         capacity: most that it may hold.
         deadline_seconds: of every verb, besides the wait of a receive. A receiver that answers later is dead.
         admit: takes new deliveries, none if a receive brought none, and returns those that may be started, in order.
-        careful: whether to ask for one delivery at a time.
+        most: how many may wait to be started, those included that are asked for now.
         on_ready: told when the broker's side knows that we consume.
         on_unavailable: told when the broker did not answer.
     """
@@ -82,7 +82,7 @@ class Intake:
         capacity: int,
         deadline_seconds: float,
         admit: Callable[[Receiver, Sequence[Delivery]], Sequence[Held]],
-        careful: Callable[[], bool],
+        most: Callable[[], float],
         on_ready: Callable[[], object],
         on_unavailable: Callable[[Exception], object],
     ) -> None:
@@ -92,7 +92,7 @@ class Intake:
         self._capacity = capacity
         self._deadline = deadline_seconds
         self._admit = admit
-        self._careful = careful
+        self._most = most
         self._on_ready = on_ready
         self._on_unavailable = on_unavailable
         self._buffer = buffer
@@ -177,8 +177,8 @@ class Intake:
     def _credit(self) -> int:
         if self._stopped:
             return 0
-        credit = Demand(self._limits.credit(HORIZON_SECONDS), len(self._buffer), self._held(), self._capacity).credit()
-        return min(credit, 1 - len(self._buffer)) if self._careful() else credit
+        startable = min(self._limits.credit(HORIZON_SECONDS), self._most())
+        return Demand(startable, len(self._buffer), self._held(), self._capacity).credit()
 
     async def _wait_for_change(self) -> None:
         """Until something happened, or time alone has made credit: rate tokens come without an event."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import heapq
 import itertools
 from collections.abc import Callable
@@ -48,12 +49,20 @@ class VirtualClock:
         target = self._now + seconds
         await quiet()
         while (due := self.next_due()) is not None and self._now + due <= target:
-            at, _, timer = heapq.heappop(self._timers)
-            self._now = max(self._now, at)
-            timer.fire()
+            self.fire_next()
             await quiet()
         self._now = target
         await quiet()
+
+    def fire_next(self) -> bool:
+        """Let time pass until the next timer and fire it; False if there is none. For loops that keep to this clock:
+        what it sets off has not run when this returns."""
+        if self.next_due() is None:
+            return False
+        at, _, timer = heapq.heappop(self._timers)
+        self._now = max(self._now, at)
+        timer.fire()
+        return True
 
     def jump(self, seconds: float) -> None:
         """Move the wall clock alone, as an administrator or a time server does. Monotonic time does not notice."""
@@ -61,17 +70,20 @@ class VirtualClock:
 
 
 class _Timer:
-    __slots__ = ("callback",)
+    """Fires in the context in which it was set, as a loop's own timers do."""
+
+    __slots__ = ("callback", "context")
 
     def __init__(self, callback: Callable[[], object]) -> None:
         self.callback: Callable[[], object] | None = callback
+        self.context = contextvars.copy_context()
 
     def cancel(self) -> None:
         self.callback = None
 
     def fire(self) -> None:
         if self.callback is not None:
-            self.callback()
+            self.context.run(self.callback)
 
 
 async def quiet() -> None:

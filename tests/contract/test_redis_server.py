@@ -8,13 +8,15 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from leveler_redis import RedisAdapter, RedisOptions
+from leveler_redis.errors import translate
+from redis._parsers.hiredis import _AsyncHiredisParser
 
 from leveler.adapter import Abandon, Adapter, Capabilities, DeadLetter, QueueSpec
 from leveler.clock import SystemClock
@@ -22,6 +24,7 @@ from leveler.discovery import find
 from leveler.errors import (
     AccessDenied,
     BatchError,
+    BrokerError,
     BrokerUnavailable,
     ConfigError,
     LevelerError,
@@ -335,8 +338,7 @@ def test_a_server_that_is_emptied_is_set_up_again_and_it_is_said(
             await adapter.sender(QUEUE).send([message(3, priority=9)])
             assert [one.message.id for one in await waiting] == ["m-3"]
             await receiver.close()
-            assert adapter._queues is not None
-            assert adapter._queues.remade["orders"] == 2
+            assert adapter.remade == {"orders": 2}
 
     with caplog.at_level(logging.ERROR):
         asyncio.run(play())
@@ -363,6 +365,21 @@ def test_a_group_that_is_gone_is_made_again_from_the_start(plain: Server, caplog
     with caplog.at_level(logging.ERROR):
         asyncio.run(play())
     assert any("lost its consumer group" in text for text in caplog.messages)
+
+
+def test_settings_of_a_queue_that_are_gone_are_written_again(plain: Server) -> None:
+    async def play() -> None:
+        async with at(plain) as adapter:
+            receiver = adapter.receiver(QUEUE, capacity=10)
+            await adapter.sender(QUEUE).send([message(number, priority=number) for number in (0, 4, 9)])
+            plain.admin("del", "leveler:{orders}:queue")
+            found = [one.message.id for one in await receiver.receive(10, 1.0)]
+            assert sorted(found) == ["m-0", "m-4", "m-9"]
+            await adapter.sender(QUEUE).send([message(9, priority=9)])
+            assert [one.message.id for one in await receiver.receive(10, 1.0)] == ["m-9"]
+            await receiver.close()
+
+    asyncio.run(play())
 
 
 def test_a_queue_that_somebody_else_dropped_is_said_where_it_may_not_be_created(plain: Server) -> None:
@@ -411,3 +428,71 @@ async def at(place: Server, queue: QueueSpec = QUEUE) -> AsyncIterator[Any]:
 
 def _openssl(words: str, folder: Path) -> None:
     subprocess.run(["openssl", *words.split()], cwd=folder, check=True, capture_output=True)
+
+
+def test_a_master_that_has_become_a_replica_is_left_and_used_again_when_it_is_one_no_more(plain: Server) -> None:
+    async def play() -> None:
+        async with at(plain) as adapter:
+            sender, receiver = adapter.sender(QUEUE), adapter.receiver(QUEUE, capacity=10)
+            await sender.send([message(1)])
+            [held] = await receiver.receive(1, 1.0)
+            plain.admin("replicaof", "127.0.0.1", "1")
+            refused: tuple[Callable[[], Awaitable[object]], ...] = (
+                lambda: sender.send([message(2)]),
+                lambda: sender.send([message(2, priority=9)]),
+                lambda: receiver.receive(1, 0.5),
+                lambda: receiver.complete([held]),
+            )
+            for verb in refused:
+                with pytest.raises((BatchError, BrokerUnavailable), match="replica"):
+                    await verb()
+            plain.admin("replicaof", "no", "one")
+            await receiver.complete([held])
+            await sender.send([message(3)])
+            assert [one.message.id for one in await receiver.receive(1, 1.0)] == ["m-3"]
+            await receiver.close()
+
+    try:
+        asyncio.run(play())
+    finally:
+        plain.admin("replicaof", "no", "one")
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "said"),
+    [
+        ("LOADING Redis is loading the dataset in memory", BrokerUnavailable, "reading its data"),
+        ("READONLY You can't write against a read only replica.", BrokerUnavailable, "replica"),
+        ("MASTERDOWN Link with MASTER is down", BrokerUnavailable, "lost its master"),
+        ("CLUSTERDOWN Hash slot not served", BrokerUnavailable, "majority"),
+        ("TRYAGAIN Multiple keys request during rehashing of slot", BrokerUnavailable, "moving"),
+        ("BUSY Redis is busy running a script.", BrokerUnavailable, "SCRIPT KILL"),
+        ("OOM command not allowed when used memory > 'maxmemory'.", BrokerUnavailable, "maxmemory"),
+        ("MISCONF Redis is configured to save RDB snapshots", BrokerUnavailable, "disk"),
+        ("NOREPLICAS Not enough good replicas to write.", BrokerUnavailable, "min-replicas-to-write"),
+        ("ERR max number of clients reached", BrokerUnavailable, "max number of clients"),
+        ("NOSCRIPT No matching script.", BrokerUnavailable, "forgotten"),
+        ("UNBLOCKED client unblocked via CLIENT UNBLOCK", BrokerUnavailable, "ended the wait"),
+        ("MOVED 3999 127.0.0.1:6381", ConfigError, "Redis Cluster"),
+        ("ASK 3999 127.0.0.1:6381", ConfigError, "Redis Cluster"),
+        ("CROSSSLOT Keys in request don't hash to the same slot", ConfigError, "Redis Cluster"),
+        ("WRONGTYPE Operation against a key holding the wrong kind of value", ConfigError, "prefix"),
+        ("NOGROUP No such key 'x' or consumer group 'leveler'", QueueNotFound, "declare"),
+        ("NOAUTH Authentication required.", AccessDenied, "password"),
+        ("WRONGPASS invalid username-password pair or user is disabled.", AccessDenied, "password"),
+        ("NOPERM this user has no permissions to run the 'xadd' command", AccessDenied, "xadd"),
+        ("NOGROUP the consumer group of x is gone script: 5f, on @user_script:3.", QueueNotFound, "declare"),
+        ("ERR something new", BrokerError, "something new"),
+    ],
+)
+def test_every_answer_has_its_error(answer: str, kind: type[LevelerError], said: str) -> None:
+    parse: Callable[[str], Exception] = _AsyncHiredisParser.parse_error
+    error = translate(parse(answer), "redis://here:6379/0")
+    assert type(error) is kind
+    assert said in str(error)
+    assert "redis://here:6379/0" in str(error)
+
+
+def test_an_old_client_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("redis.__version__", "4.5.2")
+    assert "CVE-2023-28858" in refusal("redis://127.0.0.1:1", ConfigError)

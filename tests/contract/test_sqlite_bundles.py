@@ -17,6 +17,7 @@ from leveler_sqlite.transaction import Transaction
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.clock import Clock
+from leveler.errors import InvalidMessage
 from leveler.message import Death, Message
 from leveler.testing import VirtualClock
 from leveler.testing.contract import errors_of
@@ -201,32 +202,77 @@ def test_what_does_not_belong_together_is_in_no_bundle(path: Path) -> None:
     tell(path, story, filled=False)
 
 
+ALL = [f"sqlite-{number}" for number in range(1, 6)]
+
+#: Whether the messages are alike, what somebody does to their bundle, and which come as foreign messages then.
 SPOILT = {
-    "an envelope": ("""envelopes = replace(envelopes, '"id":"3"', '"id":3')""", ["sqlite-4"]),
-    "all envelopes": ("envelopes = 'spoilt'", [f"sqlite-{number}" for number in range(1, 6)]),
-    "too few envelopes": ("envelopes = '[]'", [f"sqlite-{number}" for number in range(1, 6)]),
-    "the lengths": ("lengths = '[9999]'", []),
+    "an envelope": (False, """envelopes = replace(envelopes, '"id":"3"', '"id":3')""", ["sqlite-4"]),
+    "all envelopes": (False, "envelopes = 'spoilt'", ALL),
+    "too few envelopes": (False, "envelopes = '[]'", ALL),
+    "the lengths": (False, "lengths = '[9999]'", []),
+    "the lengths of those alike": (True, "lengths = '[1, 2'", []),
+    "the one envelope": (True, "envelopes = 'spoilt'", ALL),
+    "the ids": (True, "ids = 'spoilt'", ALL),
+    "too few ids": (True, """ids = '["1"]'""", ALL),
 }
 
 
 @pytest.mark.parametrize("what", SPOILT)
 @pytest.mark.parametrize("credit", [1, 5])
 def test_a_spoilt_bundle_keeps_nothing_from_coming(path: Path, what: str, credit: int) -> None:
-    spoil, foreign = SPOILT[what]
+    alike, spoil, foreign = SPOILT[what]
 
     async def story(adapter: SQLiteAdapter, clock: VirtualClock) -> None:
-        await adapter.sender(QUEUE).send([message(number, clock) for number in range(5)])
+        sent = [message(number, clock, type="" if alike else f"kind-{number}") for number in range(5)]
+        await adapter.sender(QUEUE).send(sent)
+        assert execute(path, "SELECT size, ids <> '' FROM bundle") == [(5, alike)]
         execute(path, f"UPDATE bundle SET {spoil}")
         receiver, came = adapter.receiver(QUEUE, capacity=100), list[Delivery]()
         while deliveries := await receiver.receive(credit, 0.0):
             came += deliveries
         assert [one.message.id for one in came if one.message.id.startswith("sqlite-")] == foreign
         assert len(came) == 5
-        sent = b"".join(message(number, clock).body for number in range(5))
-        assert b"".join(one.message.body for one in came) == sent
+        assert b"".join(one.message.body for one in came) == b"".join(one.body for one in sent)
         await receiver.dead_letter([DeadLetter(one, Death(reason="rejected")) for one in came])
         dead = await adapter.peek(QUEUE, 9, dead=True)
         assert [one.body for one in dead] == [one.message.body for one in came]
+
+    tell(path, story, filled=False)
+
+
+@pytest.mark.parametrize("credit", [1, 3, 100])
+@pytest.mark.parametrize("delay", [0.0, 5.0])
+def test_messages_come_as_they_were_sent_whether_they_are_alike_or_not(path: Path, credit: int, delay: float) -> None:
+    """The same after they had to leave their bundle: every attribute, and headers that nobody shares."""
+
+    async def story(adapter: SQLiteAdapter, clock: VirtualClock) -> None:
+        words: list[dict[str, Any]] = [{}] * 3 + [{"headers": {"a": "1"}, "key": "k", "traceparent": "t"}] * 4
+        words += [{"type": "other", "expires_at": clock.now() + timedelta(hours=1)}, {}, {"attempts": 2}]
+        sent = [message(number, clock, **some) for number, some in enumerate(words)]
+        await adapter.sender(QUEUE).send(sent[:5])
+        await adapter.sender(QUEUE).send(sent[5:])
+        assert execute(path, "SELECT size FROM bundle") == [(5,), (5,)]
+        receiver, came = adapter.receiver(QUEUE, capacity=100), list[Message]()
+        if delay:
+            back = await receiver.receive(100, 0.0)
+            await receiver.abandon([Abandon(one, delay, counted=False) for one in back])
+            await clock.advance(delay + 0.1)
+        while deliveries := await receiver.receive(credit, 0.0):
+            came += [one.message for one in deliveries]
+        assert came == sent
+        assert len({id(one.headers) for one in came}) == len(came)
+
+    tell(path, story, filled=False)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_one_id_that_cannot_be_stored_is_its_own_affair(path: Path, count: int) -> None:
+    async def story(adapter: SQLiteAdapter, clock: VirtualClock) -> None:
+        batch = [message(number, clock) for number in range(count)]
+        batch.insert(1, Message(id="\ud800", body=b"", time=clock.now()))
+        failed = await errors_of(adapter.sender(QUEUE).send, batch)
+        assert {place: type(error) for place, error in failed.items()} == {1: InvalidMessage}
+        assert await drain(adapter.receiver(QUEUE, capacity=100), 100) == list(range(count))
 
     tell(path, story, filled=False)
 

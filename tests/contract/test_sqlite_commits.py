@@ -346,16 +346,19 @@ def test_much_of_a_log_is_copied_while_nobody_waits(tmp_path: Path, monkeypatch:
         connection.set_trace_callback(said.append)
         return connection
 
-    async def copied_after(count: int) -> bool:
+    async def copied_after(count: int, *, seconds: float) -> bool:
         async with adapter(tmp_path / f"{count}.db") as opened:
             await opened.declare(QUEUE)
             said.clear()
             await opened.sender(QUEUE).send(messages(count, b"x" * 100_000))
-        return said.index("COMMIT") < said.index(_COPY) if _COPY in said else False
+            until = time.monotonic() + seconds
+            while _COPY not in said and time.monotonic() < until:  # noqa: ASYNC110  # what is waited for is in a thread
+                await asyncio.sleep(0.01)
+        return _COPY in said and said.index("COMMIT") < said.index(_COPY)
 
     monkeypatch.setattr(schema, "connect", traced)
-    assert not asyncio.run(copied_after(10))
-    assert asyncio.run(copied_after(35))
+    assert not asyncio.run(copied_after(10, seconds=0.1))
+    assert asyncio.run(copied_after(35, seconds=10))
 
 
 _COPY = "PRAGMA wal_checkpoint(PASSIVE)"

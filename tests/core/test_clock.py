@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -67,6 +68,30 @@ def test_calls_are_made_at_their_time_and_in_order_whatever_order_they_were_made
         assert clock.next_due() == 4.0
 
     run(story)
+
+
+def test_a_call_is_made_in_the_context_in_which_it_was_asked_for() -> None:
+    async def story(clock: VirtualClock) -> None:
+        name = contextvars.ContextVar("name", default="nobody")
+        called: list[str] = []
+        contextvars.copy_context().run(
+            lambda: (name.set("first"), clock.call_later(1, lambda: called.append(name.get())))
+        )
+        clock.call_later(2, lambda: called.append(name.get()))
+        await clock.advance(2)
+        assert called == ["first", "nobody"]
+
+    run(story)
+
+
+def test_the_next_call_can_be_made_by_whoever_keeps_the_time() -> None:
+    clock = VirtualClock()
+    calls: list[float] = []
+    for delay in (3.0, 1.0):
+        clock.call_later(delay, lambda: calls.append(clock.monotonic()))
+    clock.call_later(2, lambda: calls.append(-1.0)).cancel()
+    assert [clock.fire_next(), clock.fire_next(), clock.fire_next()] == [True, True, False]
+    assert calls == [1.0, 3.0]
 
 
 def test_a_call_that_is_due_exactly_at_the_end_is_made() -> None:

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import gc
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ParamSpec
 
 import pytest
@@ -907,3 +907,34 @@ async def test_a_dead_letter_is_never_counted_and_never_dies_again(personality: 
     await t.clock.advance(31.0)
     [dead] = await t.receiver(dead=True).receive(1, 0.0)
     assert (dead.attempt, dead.message.failed_at) == (1, None)
+
+
+@pytest.mark.parametrize("personality", ["plain", "rabbitmq"])
+@pytest.mark.parametrize("wrong_by_seconds", [-3600, 3600])
+@on_a_loop
+async def test_another_process_is_beside_us_and_its_delays_are_as_long_though_its_wall_clock_is_wrong(
+    personality: PersonalityName, wrong_by_seconds: int
+) -> None:
+    t = await Bench(personality).declare()
+
+    class WrongClock(CountingClock):
+        def monotonic(self) -> float:
+            return t.clock.monotonic()
+
+        def now(self) -> datetime:
+            return t.clock.now() + timedelta(seconds=wrong_by_seconds)
+
+    clock = WrongClock()
+    other = t.adapter.beside(clock)
+    await other.sender(t.spec).send([t.message(not_before=clock.now() + timedelta(seconds=10))])
+    receiver = other.receiver(t.spec, capacity=10)
+    await receiver.hold(10)
+    assert await receiver.receive(1, 0) == []
+    await t.clock.advance(10)
+    [delivery] = await receiver.receive(1, 0)
+    await receiver.abandon([Abandon(delivery, 20.0)])
+    await t.clock.advance(19.9)
+    assert await receiver.receive(1, 0) == []
+    await t.clock.advance(0.1)
+    [again] = await receiver.receive(1, 0)
+    assert again.attempt == 2

@@ -14,6 +14,9 @@ else
   if not has[1] then
     redis.call('HSET', META, 'ordered', ordered, 'lease', lease, 'counts', counts, 'lanes', BASE, 'sweep', 0)
     has = {ordered, lease}
+    for lane = 1, #KEYS - FIRST_LANE do
+      if redis.call('EXISTS', lane_key(lane)) == 1 then open_lane(lane) end
+    end
   end
   for _, lane in ipairs(open_lanes()) do
     if redis.call('EXISTS', lane_key(lane)) == 0 or group_of(lane_key(lane)).err then

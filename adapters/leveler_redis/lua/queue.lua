@@ -23,7 +23,7 @@ end
 
 local function open_lane(lane)
   for _, open in ipairs(open_lanes()) do if open == lane then return end end
-  redis.call('XGROUP', 'CREATE', lane_key(lane), GROUP, '0', 'MKSTREAM')
+  redis.pcall('XGROUP', 'CREATE', lane_key(lane), GROUP, '0', 'MKSTREAM') -- it may be there: BUSYGROUP
   lanes[#lanes + 1] = lane
   table.sort(lanes)
   redis.call('HSET', META, 'lanes', table.concat(lanes, ' '))

@@ -2,8 +2,9 @@
 -- fields, fields. Answers the places of those that there is no room for, or nil where there is no queue.
 local q = redis.call('HMGET', META, 'ordered', 'number')
 if not q[1] or redis.call('EXISTS', lane_key(12)) == 0 then return false end
-local ordered, number = q[1] == '1', tonumber(q[2] or 0)
 local window, bound, now = tonumber(ARGV[1]), tonumber(ARGV[2]), now_ms()
+-- Should the settings get lost, the count goes on above all that was given before.
+local ordered, number = q[1] == '1', tonumber(q[2] or now * 1000)
 
 local room = math.huge
 if bound >= 0 then

@@ -1,0 +1,171 @@
+"""Post: publishing, through one channel for each stream of messages, and the delay queues that some of them wait in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from pamqp import commands
+
+from leveler.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    LevelerError,
+    MessageError,
+    MessageTooLarge,
+    QueueFull,
+    QueueNotFound,
+    SendUnknown,
+)
+from leveler_rabbitmq import delays
+from leveler_rabbitmq.connections import Connections
+from leveler_rabbitmq.errors import PRECONDITION_FAILED, ChannelClosed, within
+from leveler_rabbitmq.lane import LaneLost
+from leveler_rabbitmq.publisher import Letter, Publisher, open_publisher
+from leveler_rabbitmq.windows import RETURNED, Fate
+
+#: RabbitMQ writes down where a quorum queue keeps its messages half a second after its declaration. A server that is
+#: killed sooner does not find them again, and the queue never answers any more (seen with 3.10.8 and 4.0.5).
+_WRITTEN_DOWN_SECONDS: Final = 1.0
+
+#: What leaves open whether the broker did what it was told.
+_LOST: Final = (LaneLost, ChannelClosed, TimeoutError)
+
+
+class Post:
+    """
+    Args:
+        connections: over which.
+    """
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+        self._publishers: dict[str, Publisher] = {}
+        self._opening = asyncio.Lock()
+        self._delay_queues: set[str] = set()
+
+    async def send(self, lane: str, letters: Sequence[Letter], *, bounded: bool = False) -> Mapping[int, LevelerError]:
+        """Publish; the error of each that the broker has not taken, as far as we know.
+
+        Args:
+            lane: those of one lane wait for nobody else's.
+            letters: may go to different queues.
+            bounded: the broker may refuse because the queue is full.
+        """
+        try:
+            publisher = await self._publisher(lane)
+            for letter in letters:
+                publisher.check(letter)
+            fates = await publisher.publish(letters, self._connections.deadline_seconds)
+        except BrokerUnavailable as error:
+            return dict.fromkeys(range(len(letters)), error)
+        except MessageTooLarge:
+            return await self._post_what_fits(lane, letters, bounded=bounded)
+        except _LOST as error:
+            return {index: _doubt(letter, error) for index, letter in enumerate(letters)}
+        return {index: _explain(letters[index], fate, bounded=bounded) for index, fate in fates.items()}
+
+    async def send_delayed(
+        self, queue: str, lane: str, letters: Sequence[Letter], lengths_ms: Sequence[int | None], *, bounded: bool
+    ) -> Mapping[int, LevelerError]:
+        """The same for letters some of which go to a delay queue of `queue`, which is made if need be.
+
+        Args:
+            lengths_ms: of the delay queue that each letter goes to; None = it goes to no such queue.
+        """
+        lengths = {length for length in lengths_ms if length is not None}
+        try:
+            await self._have_delay_queues(queue, lengths)
+        except LevelerError as error:
+            return dict.fromkeys(range(len(letters)), error)
+        failed = dict(await self.send(lane, letters, bounded=bounded))
+        gone = [index for index, error in failed.items() if isinstance(error, QueueNotFound) and lengths_ms[index]]
+        if gone:  # somebody has dropped and declared the queue since: nothing of these was done
+            self._delay_queues.difference_update(letters[index].queue for index in gone)
+            for index in gone:
+                del failed[index]
+            await self._have_delay_queues(queue, {lengths_ms[index] or 0 for index in gone})
+            again = await self.send(lane, [letters[index] for index in gone])
+            failed.update({gone[place]: error for place, error in again.items()})
+        return failed
+
+    def forget_delay_queues(self, names: Iterable[str]) -> None:
+        self._delay_queues.difference_update(names)
+
+    async def _post_what_fits(
+        self, lane: str, letters: Sequence[Letter], *, bounded: bool
+    ) -> Mapping[int, LevelerError]:
+        publisher = await self._publisher(lane)
+        failed: dict[int, LevelerError] = {}
+        for index, letter in enumerate(letters):
+            try:
+                publisher.check(letter)
+            except MessageError as error:
+                failed[index] = error
+        fitting = [index for index in range(len(letters)) if index not in failed]
+        if fitting:
+            rest = await self.send(lane, [letters[index] for index in fitting], bounded=bounded)
+            failed.update({fitting[place]: error for place, error in rest.items()})
+        return failed
+
+    async def _have_delay_queues(self, queue: str, lengths_ms: Iterable[int]) -> None:
+        missing = [length for length in lengths_ms if delays.delay_queue(queue, length) not in self._delay_queues]
+        if missing:
+            await asyncio.gather(*(self._have_delay_queue(queue, length) for length in missing))
+
+    async def _have_delay_queue(self, queue: str, length_ms: int) -> None:
+        name = delays.delay_queue(queue, length_ms)
+        try:
+            await self._connections.ready(name)
+        except QueueNotFound:
+            async with self._connections.talk(f"queue {name!r}") as lane:
+                arguments = delays.arguments(queue, length_ms)
+                declaration = commands.Queue.Declare(queue=name, durable=True, arguments=arguments)
+                await lane.ask(declaration, commands.Queue.DeclareOk)
+            await written_down()
+        self._delay_queues.add(name)
+
+    async def _publisher(self, lane: str) -> Publisher:
+        found = self._publishers.get(lane)
+        if found is not None and found.lost is None:
+            return found
+        async with within(self._connections.deadline_seconds, self._connections.where), self._opening:
+            found = self._publishers.get(lane)
+            if found is None or found.lost is not None:
+                try:
+                    found = self._publishers[lane] = await open_publisher(await self._connections.outgoing())
+                except (LaneLost, ChannelClosed) as error:
+                    raise BrokerUnavailable(f"{self._connections.where}: {error}") from error
+            return found
+
+
+async def written_down() -> None:
+    """Wait until what is confirmed in a queue that has just been made is safe."""
+    await asyncio.sleep(_WRITTEN_DOWN_SECONDS)
+
+
+def _explain(letter: Letter, fate: Fate, *, bounded: bool) -> BrokerError:
+    if fate == RETURNED:
+        return QueueNotFound(
+            f"queue {letter.queue!r} does not exist, so message {letter.id!r} was not accepted: declare it with "
+            "declare: create, or check its name"
+        )
+    if bounded:
+        return QueueFull(f"queue {letter.queue!r} is at its bound: send again when there is room, or raise the bound")
+    return SendUnknown(
+        f"message {letter.id!r}: the broker could not take it for queue {letter.queue!r} (is a majority of its "
+        "members up?): send it again with the same id"
+    )
+
+
+def _doubt(letter: Letter, error: Exception) -> LevelerError:
+    if isinstance(error, ChannelClosed) and error.code == PRECONDITION_FAILED and "max size" in error.text:
+        most = error.text.rpartition(" ")[2]
+        if most.isdigit() and len(letter.body) > int(most):
+            return MessageTooLarge(
+                f"message {letter.id!r} has a body of {len(letter.body)} bytes and the server takes {most} "
+                "(max_message_size): send a reference to the data, or raise it there"
+            )
+    what = "no confirmation in time" if isinstance(error, TimeoutError) else str(error)
+    return SendUnknown(f"message {letter.id!r}: {what}: it may or may not be queued; send again with the same id")
