@@ -37,6 +37,7 @@ class BareRabbitMQ:
     def __init__(self, folder: Path, *, multiple: bool = False) -> None:
         self._begun = folder / "begun"
         self._multiple = multiple
+        self._queue = "bench-bare-multiple" if multiple else "bench-bare"
         self._last: AbstractIncomingMessage | None = None
         self._encode = msgspec.json.Encoder().encode
         self._decode = msgspec.json.Decoder(Order).decode
@@ -47,15 +48,15 @@ class BareRabbitMQ:
             channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
             self._exchange = channel.default_exchange
             if not self._begun.exists():
-                await channel.queue_delete("bench-bare")
+                await channel.queue_delete(self._queue)
                 self._begun.touch()
-            await channel.declare_queue("bench-bare", durable=True, arguments={"x-queue-type": "quorum"})
+            await channel.declare_queue(self._queue, durable=True, arguments={"x-queue-type": "quorum"})
             if handle is None:
                 yield self
                 return
             consuming = await connection.channel(publisher_confirms=False)
             await consuming.set_qos(prefetch_count=PREFETCH)
-            queue = await consuming.get_queue("bench-bare", ensure=False)
+            queue = await consuming.get_queue(self._queue, ensure=False)
             self._handle, self._last, self._due, self._acking = handle, None, False, asyncio.Lock()
             await queue.consume(self._take_many if self._multiple else self._take)
             yield self
@@ -63,7 +64,7 @@ class BareRabbitMQ:
             await self._ack_all()
 
     async def send(self, order: Order) -> None:
-        await self._exchange.publish(self._message(order), routing_key="bench-bare", mandatory=True)
+        await self._exchange.publish(self._message(order), routing_key=self._queue, mandatory=True)
 
     async def send_many(self, orders: Sequence[Order]) -> None:
         await asyncio.gather(*map(self.send, orders))
