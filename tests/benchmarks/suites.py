@@ -13,6 +13,7 @@ from tests.benchmarks.bare_rabbitmq import bare as bare_rabbitmq
 from tests.benchmarks.bare_rabbitmq import bare_multiple as bare_rabbitmq_multiple
 from tests.benchmarks.bare_redis import BareRedis
 from tests.benchmarks.bare_sqlite import BareSQLite
+from tests.benchmarks.peers import peers
 from tests.benchmarks.row import MakeRow
 
 
@@ -63,7 +64,7 @@ SUITES: Final[Mapping[str, Suite]] = {
         ],
     ),
     "redis": Suite(
-        rows={"bare": BareRedis, "overlapped": bare_redis.overlapped, "leveler": ours.on_redis},
+        rows={"bare": BareRedis, "overlapped": bare_redis.overlapped, "leveler": ours.on_redis, **peers("redis")},
         turns=[
             Turn("publish_one", 5_000),
             Turn("publish_batch", 40_000),
@@ -88,7 +89,12 @@ SUITES: Final[Mapping[str, Suite]] = {
         ],
     ),
     "rabbitmq": Suite(
-        rows={"aio-pika": bare_rabbitmq, "aio-pika multiple acks": bare_rabbitmq_multiple, "leveler": ours.on_rabbitmq},
+        rows={
+            "aio-pika": bare_rabbitmq,
+            "aio-pika multiple acks": bare_rabbitmq_multiple,
+            "leveler": ours.on_rabbitmq,
+            **peers("rabbitmq"),
+        },
         turns=[
             Turn("publish_one", 1_000),
             Turn("publish_batch", 5_000),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,6 +36,8 @@ def main() -> int:
     words.add_argument("--plant", choices=PLANTS, default="", help="plant this bug; the run must fail")
     words.add_argument("--json", type=Path, help="write the figures here, too")
     given = words.parse_args()
+    for number in (signal.SIGINT, signal.SIGTERM):  # in the background of a shell, the first would not be heard
+        signal.signal(number, lambda *_: sys.exit(1))
     if given.ordered and given.subject not in ORDERED:
         words.error(f"{given.subject} has no order per key")
     failed = False

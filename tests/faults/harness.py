@@ -100,6 +100,9 @@ class Harness:
             self._until_ready(self._plan.workers if faults else 0)
             sender = self._start_sender(sum(fault.seconds + _PAUSE_SECONDS for fault in faults))
             self._until(lambda: self._has_told(sender, "sender", ACKED))
+            if faults:
+                calm_until = time.monotonic() + self._subject.calm_seconds
+                self._until(lambda: time.monotonic() >= calm_until)
             while faults or sender.poll() is None:
                 self._revive()
                 if faults:

@@ -45,6 +45,7 @@ def served(
     options: Options,
     query: str = "",
     copies: bool = False,
+    calm_seconds: float = 0.0,
 ) -> Iterator[Subject]:
     """The broker, running behind a proxy.
 
@@ -57,6 +58,7 @@ def served(
         delete: removes the queue from under everybody.
         options: its own.
         query: of the URL of the processes under test.
+        calm_seconds: how long it runs in peace before the first fault.
         copies: whether settlements other than a completion are made of copies.
     """
     with (
@@ -69,7 +71,9 @@ def served(
             *_of_the_way(proxy),
             *_cuts(proxy, operations),
         ]
-        yield Subject(name, running.label, f"{url}?{query}" if query else url, running.url, faults, copies)
+        yield Subject(
+            name, running.label, f"{url}?{query}" if query else url, running.url, faults, calm_seconds, copies
+        )
 
 
 def _of_the_server(running: Server, alarm: Alarm, delete: Callable[[Server], None]) -> Sequence[Fault]:

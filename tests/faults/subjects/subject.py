@@ -60,6 +60,8 @@ class Subject:
     #: For those who look on: past whatever stands in the way of the others.
     direct_url: str
     faults: Sequence[Fault] = field(default_factory=list[Fault])
+    #: How long it runs in peace before the first fault.
+    calm_seconds: float = 0.0
     #: Whether what is retried, returned or dead-lettered is a copy whose source is acknowledged afterwards, with no
     #: answer to that: a fault between the two leaves both.
     copies: bool = False
