@@ -9,7 +9,7 @@ not noticed      a connection that says nothing any more, of which a client stil
 slow to recover  nothing started for so long after the broker was back
 unreported       a loss that no worker has spoken of
 over-delivered   started more often than max_deliveries
-innocent dead    a good message among the dead letters, though no faults hit it as often as it ran alone
+innocent dead    a good message among the dead letters, though not every run that it had alone was hit by a fault
 wrong end        poison that did not end as it must, or with another reason
 out of order     in an ordered queue: first effects of one key not in the order of sending, or runs that overlap
 """
@@ -179,7 +179,12 @@ def check(
     verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * (1 + resent[id]))
     # A long run may be hit every time, and then nobody can tell it from a killer.
     good = {id for id in dead if kind_of(id) not in POISON}
-    verdict.unlucky = sorted(id for id in good if verdict.flight.struck[id] >= max_deliveries - max_attempts)
+    alone = {
+        (entry.id, int(entry.detail))
+        for entry in entries
+        if entry.kind == START and entry.id in good and int(entry.detail) > max_attempts
+    }
+    verdict.unlucky = sorted({id for id, _ in alone} - {id for id, _ in alone - verdict.flight.struck})
     verdict.innocent_dead = sorted(good.difference(verdict.unlucky))
     verdict.wrong_end = sorted(_wrong_ends(ids[ACKED], done, dead))
     if ordered:

@@ -24,8 +24,8 @@ class Flight:
 
     #: Faults that hit an operation on the wire, a process with runs in hand, or the broker while there were any.
     hits: int = 0
-    #: How many runs of each message a fault from outside hit: not those that a neighbour's crash took along.
-    struck: Counter[str] = field(default_factory=Counter[str])
+    #: Runs that a fault from outside hit, by message and attempt: not those that a neighbour's crash took along.
+    struck: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
     #: Runs that a fault or a crash could make happen again: not confirmed when it was over.
     at_risk: int = 0
     #: Faults whose silence nobody noticed.
@@ -53,6 +53,7 @@ class _Walk:
     def __init__(self) -> None:
         self.flight = Flight()
         self.open_runs: defaultdict[str, set[str]] = defaultdict(set)
+        self._attempts: dict[str, int] = {}
         self._waiting: set[str] = set()
         self._settled: deque[Entry] = deque()
         self._struck_at = 0.0
@@ -94,6 +95,7 @@ class _Walk:
     def _started(self, entry: Entry) -> None:
         runs = self.open_runs[entry.process]
         runs.add(entry.id)
+        self._attempts[entry.id] = int(entry.detail or 0)
         if self._threatened is not None:
             self._threatened.add(entry.id)
         if kind_of(entry.id) in KILLERS:  # all that its process has in hand comes again
@@ -135,8 +137,7 @@ class _Walk:
         one = entry.id not in ("broker", "wire")
         hit = [self.open_runs[f"worker-{entry.id}"]] if one else list(self.open_runs.values())
         self._struck_at = entry.at
-        for runs in hit:
-            self.flight.struck.update(runs)
+        self.flight.struck.update((id, self._attempts[id]) for runs in hit for id in runs)
         self.flight.hits += entry.id == "wire" or any(hit)
         if one:
             self.flight.at_risk += sum(map(len, hit))
