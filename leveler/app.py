@@ -195,7 +195,7 @@ class Leveler:
         """
         producer = (await self._started().queue(queue)).producer
         message = producer.message(value, SendOptions(**words))
-        await producer.send((message,))
+        await producer.send_one(message)
         return message
 
     async def send_many(self, queue: str, values: Iterable[Any], **words: Unpack[SendWords]) -> list[Message]:

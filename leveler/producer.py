@@ -25,6 +25,7 @@ from leveler.events import MessageSent, Observers
 from leveler.message import DEFAULT_PRIORITY, MAX_PRIORITY, Message, check_headers, check_token, new_ids
 from leveler.outcome import seconds
 from leveler.patience import Unanswered, answer
+from leveler.together import Together
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 _MAX_TEXT: Final = 256
@@ -100,6 +101,7 @@ class Producer:
         self._source = source
         self._timeout_seconds = timeout_seconds
         self._encode = Encoder()
+        self._together = Together(self._deliver)
         # A body that is not text takes a third more in a JSON document.
         self._surely_small_bytes = (can.max_message_bytes - _ENVELOPE_BYTES) * 3 // 4
 
@@ -159,6 +161,16 @@ class Producer:
         """
         if len(messages) > 1 and messages[0].id == messages[1].id:
             raise InvalidMessage(f"several messages have the id {messages[0].id!r}: send each with an id of its own")
+        failed = await self._deliver(messages)
+        if failed:
+            raise failed[0] if len(messages) == 1 else BatchError(failed)
+
+    async def send_one(self, message: Message) -> None:
+        """`send` for one message. Those of one turn of the event loop go to the broker together."""
+        await self._together.send(message)
+
+    async def _deliver(self, messages: Sequence[Message]) -> dict[int, LevelerError]:
+        """Send `messages`, in as few calls as the broker allows; the error of each one that was not accepted."""
         failed: dict[int, LevelerError] = {}
         give_up_at = self._clock.monotonic() + self._timeout_seconds
         for start in range(0, len(messages), self._can.max_batch):
@@ -169,8 +181,7 @@ class Producer:
             for index, message in enumerate(messages):
                 if index not in failed:
                     self._observers.tell(MessageSent(self._queue, message))
-        if failed:
-            raise failed[0] if len(messages) == 1 else BatchError(failed)
+        return failed
 
     async def _accepted(self, batch: Sequence[Message], give_up_at: float) -> Mapping[int, LevelerError]:
         """Hand `batch` to the broker; the error of each one that it did not accept, as far as we know."""
