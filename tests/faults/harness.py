@@ -98,7 +98,8 @@ class Harness:
             may_lose = any(fault.loses for fault in faults)
             over, give_up_at = self._folder / FAULTS_OVER, float("inf")
             self._until_ready(self._plan.workers if faults else 0)
-            sender = self._start_sender(sum(fault.seconds + _PAUSE_SECONDS for fault in faults))
+            lasting = self._subject.calm_seconds + sum(fault.seconds + _PAUSE_SECONDS for fault in faults)
+            sender = self._start_sender(lasting)
             self._until(lambda: self._has_told(sender, "sender", ACKED))
             if faults:
                 calm_until = time.monotonic() + self._subject.calm_seconds
