@@ -11,6 +11,7 @@ from leveler import runtime
 from leveler.adapter import Abandon, DeadLetter, Delivery
 from leveler.consumer import consumer, settlement
 from leveler.consumer.decision import Rules
+from leveler.consumer.lease import Leases
 from leveler.consumer.settlement import Settlement
 from leveler.errors import BatchError, BrokerError, BrokerUnavailable, LevelerError, SendUnknown
 
@@ -197,6 +198,11 @@ def _unknown(error: LevelerError) -> bool:
     return isinstance(error, SendUnknown)
 
 
+def renew_nothing() -> None:
+    """A lease ends when it ends, whatever its handler is at."""
+    Leases._renew = lambda self, due: None  # type: ignore[method-assign]
+
+
 PLANTS: Final[dict[str, Callable[[], None]]] = {
     plant.__name__: plant
     for plant in (
@@ -211,6 +217,7 @@ PLANTS: Final[dict[str, Callable[[], None]]] = {
         call_unknown_sends_refused,
         believe_in_completions,
         never_come_back,
+        renew_nothing,
     )
 }
 

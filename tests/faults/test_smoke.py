@@ -10,6 +10,7 @@ import pytest
 
 from tests.faults.__main__ import report, run
 from tests.faults.harness import Outcome, Plan
+from tests.faults.load import kind_of
 from tests.faults.subjects import ORDERED, SUBJECTS
 
 #: One of each that a run of less than a minute has room for; none = all there are.
@@ -100,3 +101,14 @@ def test_a_killer_among_63_neighbours_is_the_only_dead_letter(subject: str, work
     assert not verdict.violations()
     assert verdict.completed == 63
     assert verdict.dead_by_reason == {"crash-loop": 1}
+
+
+def test_a_handler_longer_than_a_lease_that_nobody_renews_is_tried_a_bounded_number_of_times() -> None:
+    """With renewal the same handlers complete at the first try: they are among the messages of every run above."""
+    plan = Plan(messages=200, faults=0, killers=0, seed=5, poison_share=0.1, plant="renew_nothing")
+    verdict = judged("sqlite", plan).verdict
+    assert set(verdict.violations()) == {"innocent dead"}
+    long = {id for id in (*verdict.innocent_dead, *verdict.unlucky) if kind_of(id) == "long"}
+    assert long
+    assert long == {*verdict.innocent_dead, *verdict.unlucky}
+    assert verdict.completed + verdict.dead == plan.messages
