@@ -15,7 +15,7 @@ from leveler.patience import resolve
 class Carrier(Protocol):
     """What a worker carries."""
 
-    #: It waits until it may start again; see `Runs.keep`.
+    #: It waits until it may start again; see `Runs.admit`.
     kept: bool
 
     @property

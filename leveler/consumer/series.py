@@ -59,7 +59,7 @@ class Series:
         self.current = batch[0]
         #: The worker.
         self.task = cast("asyncio.Task[object]", asyncio.current_task())
-        #: It waits until it may start again; see `Runs.keep`.
+        #: It waits until it may start again; see `Runs.admit`.
         self.kept = False
         self._monotonic = clock.monotonic
         self._stride = stride
