@@ -11,6 +11,7 @@ The tour, in the order in which a message travels:
     consumer/                   the way of a delivery through a process, one room a step
       receiving.py              a receiver for as long as the consumer lives
       intake.py                 how many to ask for now, and the loop that asks
+      watchdog.py               a receiver that brings nothing although there is something is made anew
       arrival.py                what becomes of a delivery before it is started
       buffer.py, held.py        what was received and not started yet; a delivery in this process
       consumer.py               the spine: acquire -> decode -> handle -> decide -> settle -> release

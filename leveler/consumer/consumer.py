@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -30,6 +29,7 @@ from leveler.consumer.series import Series, Stride
 from leveler.consumer.settlement import Settlement
 from leveler.consumer.surroundings import Surroundings as Surroundings
 from leveler.consumer.threads import Threads
+from leveler.consumer.watchdog import Watchdog
 from leveler.outcome import Outcome, Throttled
 from leveler.settings import QueueSettings
 
@@ -122,6 +122,7 @@ class Consumer:
             deadline_seconds=around.adapter.deadline_seconds,
             admit=self._arrivals.admit,
             most=self._arrivals.most,
+            watchdog=Watchdog(around.adapter, spec, can, self._clock),
             on_ready=self._on_ready,
             on_unavailable=self.report.unavailable,
         )
@@ -358,9 +359,8 @@ class Consumer:
         self._leases.interrupt(STOPPED)
         self._runs.take_time()
         await self._runs.wait(_CANCEL_SECONDS)
-        deadline_seconds = self._around.adapter.deadline_seconds
-        await self._suspects.finished(self._clock, deadline_seconds)
-        await self._settlement.finish(deadline_seconds)
+        await self._suspects.finished(self._clock, self._around.adapter.deadline_seconds)
+        await self._settlement.finish(self._around.adapter.deadline_seconds)
         await self._receiving.close()
         self._loops.stop()
         return len(self._leases)
@@ -387,8 +387,8 @@ class Consumer:
         self._intake.resume()
 
     def health(self) -> ConsumerHealth:
-        tally = replace(self.report.tally, started=self.report.tally.started + self._runs.now)
-        return ConsumerHealth(self.report.consuming, self._runs.now, len(self._leases), tally)
+        running = self._runs.now
+        return ConsumerHealth(self.report.consuming, running, len(self._leases), self.report.so_far(running))
 
     @property
     def busy(self) -> bool:

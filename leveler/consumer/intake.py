@@ -12,6 +12,7 @@ from leveler.clock import Clock
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.held import Held
 from leveler.consumer.limits import Limits
+from leveler.consumer.watchdog import Watchdog
 from leveler.errors import BrokerUnavailable, ReceiverLost
 from leveler.patience import Unanswered, answer, ended
 
@@ -68,6 +69,7 @@ class Intake:
         deadline_seconds: of every verb, besides the wait of a receive. A receiver that answers later is dead.
         admit: takes new deliveries, none if a receive brought none, and returns those that may be started, in order.
         most: how many may wait to be started, those included that are asked for now.
+        watchdog: notices that nothing comes although there is something.
         on_ready: told when the broker's side knows that we consume.
         on_unavailable: told when the broker did not answer.
     """
@@ -83,6 +85,7 @@ class Intake:
         deadline_seconds: float,
         admit: Callable[[Receiver, Sequence[Delivery]], Sequence[Held]],
         most: Callable[[], float],
+        watchdog: Watchdog,
         on_ready: Callable[[], object],
         on_unavailable: Callable[[Exception], object],
     ) -> None:
@@ -93,6 +96,7 @@ class Intake:
         self._deadline = deadline_seconds
         self._admit = admit
         self._most = most
+        self._watchdog = watchdog
         self._on_ready = on_ready
         self._on_unavailable = on_unavailable
         self._buffer = buffer
@@ -115,9 +119,10 @@ class Intake:
         """Ask `receiver` for what can be started, until `close`.
 
         Raises:
-            ReceiverLost: it is gone, or has not answered in time.
+            ReceiverLost: it is gone, or has not answered in time, or brings nothing although there is something.
         """
         self._receiver, self._holding, self._ready = receiver, 0, False
+        self._watchdog.fed()
         try:
             await self._ask(receiver)
         finally:
@@ -140,6 +145,10 @@ class Intake:
                 retry_seconds = min(retry_seconds * 2, _LAST_RETRY_SECONDS)
                 continue
             retry_seconds = _FIRST_RETRY_SECONDS
+            if deliveries or self._held():
+                self._watchdog.fed()
+            else:
+                await self._watchdog.starved()
             admitted = self._admit(receiver, deliveries)
             if admitted:
                 self._buffer.put(admitted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leveler.adapter import Abandon, DeadLetter
 from leveler.consumer.held import Held
@@ -68,6 +68,10 @@ class Report:
         self.consuming = False
         self._queue = queue
         self._observers = observers
+
+    def so_far(self, running: int) -> Tally:
+        """The tally, with those that run now."""
+        return replace(self.tally, started=self.tally.started + running)
 
     def started(self, held: Held) -> None:
         """Only told, and only where somebody listens: they are counted when they have ended."""
