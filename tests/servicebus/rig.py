@@ -6,9 +6,10 @@ import asyncio
 import json
 import urllib.error
 import urllib.request
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from leveler_servicebus.emulator import (
     Server,
     Signatures,
 )
+from leveler_servicebus.emulator.amqp.encoder import encode
+from leveler_servicebus.emulator.amqp.message import parse
 
 NAME, KEY = "RootManageSharedAccessKey", "a key of the tests"
 
@@ -37,8 +40,22 @@ def run(story: Coroutine[Any, Any, None]) -> None:
     asyncio.run(asyncio.wait_for(story, LIMIT_SECONDS))
 
 
+def at(time: datetime | None) -> datetime:
+    """A time that the client has."""
+    assert time is not None
+    return time
+
+
+async def until(happened: Callable[[], object]) -> None:
+    """Wait for what another task brings about."""
+    while not happened():  # noqa: ASYNC110 - what happens on a wire tells nobody
+        await asyncio.sleep(0.01)
+
+
 def connection_string(port: int, *, key: str = KEY, name: str = NAME) -> str:
-    return f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName={name};SharedAccessKey={key};UseDevelopmentEmulator=true;"
+    return (
+        f"Endpoint=sb://127.0.0.1:{port};SharedAccessKeyName={name};SharedAccessKey={key};UseDevelopmentEmulator=true;"
+    )
 
 
 @dataclass
@@ -56,6 +73,14 @@ class Rig:
             connection_string(port or self.server.port, key=options.pop("key", KEY), name=options.pop("name", NAME)),
             **{**ONCE, **options},
         )
+
+    def put(self, *bodies: str, queue: str = "q", session_id: str | None = None, **properties: Any) -> None:
+        """Messages that are there already: put into the queue without the expense of a client."""
+        fields = [properties.get("message_id"), *[None] * 9, session_id]
+        section = b"\x00\x53\x73" + encode(fields)
+        contents = [parse(section + b"\x00\x53\x75" + encode(body.encode())) for body in bodies]
+        self.namespace.find(queue).send(contents, self.namespace.clock.now_ms())
+        self.server.move_clock(0)  # whoever waits for them gets them
 
     async def control(self, name: str, **said: Any) -> tuple[int, Any]:
         """Tell the emulator something, as a test in another language would."""

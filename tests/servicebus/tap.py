@@ -23,16 +23,16 @@ class Tap:
 
     def said(self, who: str, kind: type[Any]) -> list[Any]:
         """All performatives of a kind, by the client or the server."""
-        return [frame.performative for name, _, frame in self.passed if name == who and type(frame.performative) is kind]
+        return [
+            frame.performative for name, _, frame in self.passed if name == who and type(frame.performative) is kind
+        ]
 
     def transfers(self, who: str, node: str) -> list[tuple[Transfer, dict[int, Any]]]:
         """Transfers on links to a node, with the sections of their messages."""
         handles = {
             (connection, frame.performative.handle)
             for name, connection, frame in self.passed
-            if name == "client"
-            and isinstance(frame.performative, Attach)
-            and node == _node(frame.performative)
+            if name == "client" and isinstance(frame.performative, Attach) and node == _node(frame.performative)
         }
         return [
             (frame.performative, read(frame.payload))

@@ -106,7 +106,7 @@ def test_a_value_that_is_cut_short_is_refused(value: Any, data: st.DataObject) -
 def test_nonsense_is_refused_and_nothing_worse(data: bytes) -> None:
     for read in (decode, skip, parse, split_batch):
         try:
-            read(data)  # type: ignore[operator]
+            read(data)
         except DecodeError:
             continue
 
@@ -198,7 +198,7 @@ def test_a_message_passes_through_and_is_read_again_by_the_client(
         data=[body],
         header=Header(ttl=ttl_ms, durable=True),
         properties=Properties(message_id=message_id, group_id=session_id),
-        application_properties=application,
+        application_properties=dict(application.items()),
         message_annotations={"x-opt-partition-key": "p"},
     )
     theirs_encode.encode_payload(output, sent)
@@ -209,6 +209,7 @@ def test_a_message_passes_through_and_is_read_again_by_the_client(
     assert (content.ttl_ms, content.durable, content.session_id) == (ttl_ms, True, session_id)
     assert content.annotation_values == 2
     assert again.data == [body]
+    assert again.properties is not None
     assert again.properties.message_id == message_id.encode()
     assert (again.application_properties or {}) == to_theirs(application)
 
@@ -237,7 +238,7 @@ def test_a_batch_is_its_data_sections(messages: list[bytes]) -> None:
 # ---- performatives and frames
 
 
-@pytest.mark.parametrize("kind", sorted(performatives._CODES, key=lambda kind: kind.__name__))
+@pytest.mark.parametrize("kind", performatives._CODES)
 def test_every_performative_comes_back_and_the_client_counts_its_fields(kind: Any) -> None:
     sent = kind(*range(len(kind._fields)))
 
