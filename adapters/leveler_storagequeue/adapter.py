@@ -169,7 +169,7 @@ class StorageQueueAdapter(Adapter):
             lease="timed",
             lease_range_seconds=(_SHORTEST_LEASE_SECONDS, LONGEST_HIDDEN_SECONDS),
             uncounted="native",
-            attempts="exact",
+            attempts="approximate",  # an answer that got lost has counted all that was in it
             depth="approximate",
             concurrent_verbs=True,
             degraded=(plain,) if self._account.is_plain_to_another_host else (),

@@ -59,6 +59,9 @@ class ContainerServer(Server):
         _docker("kill", self._id)
         _docker("wait", self._id)
 
+    def stop(self) -> None:
+        _docker("stop", self._id)
+
     def freeze(self) -> None:
         _docker("pause", self._id)
 

@@ -7,11 +7,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from tests.containers.broker import Broker, Options
 from tests.containers.port import free_ports
 from tests.containers.server import NoServer, Server
+
+#: To save what it has.
+_FAREWELL_SECONDS: Final = 10.0
 
 
 class ProcessServer(Server):
@@ -53,6 +58,12 @@ class ProcessServer(Server):
             # Its children, too: the group is its own.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def stop(self) -> None:
+        os.killpg(self._running[-1].pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._running[-1].wait(_FAREWELL_SECONDS)
+        self.kill()
 
     def freeze(self) -> None:
         os.killpg(self._running[-1].pid, signal.SIGSTOP)
