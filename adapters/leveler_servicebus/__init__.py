@@ -1,0 +1,1 @@
+"""Azure Service Bus: `leveler_servicebus.emulator` is a server for tests and laptops."""

@@ -1,0 +1,1 @@
+"""An emulator of Azure Service Bus queues, in plain Python."""
