@@ -56,7 +56,8 @@ class ProcessServer(Server):
         while self._running:
             process = self._running.pop()
             # Its children, too: the group is its own.
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended, and so have they
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
     def stop(self) -> None:
