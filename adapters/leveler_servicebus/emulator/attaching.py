@@ -79,7 +79,7 @@ def _attach_sender(session: SessionEnd, wanted: Attach) -> None:
         if not queue.settings.accepts:
             raise Refused(DISABLED, f"The queue '{queue.name}' is disabled for sending.")
         link = Incoming(session, wanted, sender_to(session, queue))
-        link.may_idle_out, link.entity = True, at.entity
+        link.entity = at.entity
         max_bytes = queue.settings.max_message_bytes
     _attached(session, link, wanted, max_bytes=max_bytes)
     link.grant()
@@ -111,7 +111,7 @@ def _attach_receiver(session: SessionEnd, wanted: Attach) -> None:
 
 def _attach_outgoing(session: SessionEnd, wanted: Attach, queue: Queue, locked: Session | None = None) -> Outgoing:
     link = Outgoing(session, wanted, queue, locked=locked, away=wanted.snd_settle_mode == _SETTLED)
-    link.may_idle_out, link.entity = True, queue.name.lower()
+    link.entity = queue.name.lower()
     if locked is not None:
         locked.owner = link
     filters = None if locked is None else {SESSION_FILTER: locked.session_id}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from leveler_servicebus.emulator.amqp.frames import (
     AMQP_HEADER,
@@ -19,6 +19,7 @@ from leveler_servicebus.emulator.amqp.frames import (
 from leveler_servicebus.emulator.amqp.performatives import Begin, Close, End, Open, Performative, SaslMechanisms
 from leveler_servicebus.emulator.amqp.values import Array, DecodeError, Symbol, UInt, UShort
 from leveler_servicebus.emulator.entity.refusal import DECODE_ERROR, FRAMING_ERROR, NOT_ALLOWED
+from leveler_servicebus.emulator.links import Link
 from leveler_servicebus.emulator.sasl import MECHANISMS, answer_init
 from leveler_servicebus.emulator.service import Service
 from leveler_servicebus.emulator.session import SessionEnd
@@ -202,6 +203,6 @@ class Connection(asyncio.Protocol):
     def reply(self, channel: int, performative: Performative, payload: bytes = b"") -> None:
         self.send(amqp_frame(channel, performative, payload))
 
-    def links(self) -> list[Any]:
+    def links(self) -> list[Link]:
         """All links of all sessions."""
         return [link for session in self.sessions.values() for link in session.links.values()]

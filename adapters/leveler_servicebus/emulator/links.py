@@ -24,9 +24,7 @@ class Link:
         self.handle: int = attach.handle
         self.name: str = attach.name
         self.active_ms = session.service.clock.now_ms()
-        #: Whether it is detached when nothing happens on it.
-        self.may_idle_out = False
-        #: The entity behind it, for whoever wants to detach it.
+        #: The entity behind it, in lower case; empty for a node that answers requests.
         self.entity = ""
 
     def flow(self, flow: Flow | None) -> None:

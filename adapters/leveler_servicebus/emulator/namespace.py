@@ -96,6 +96,14 @@ class Namespace:
         self.store.save_queue(name, settings)
         return self.restore(name, settings)
 
+    def ensure(self, name: str, settings: QueueSettings) -> None:
+        """Make the queue if it is not there, else change it. Raises `ValueError` as `create` and `update` do."""
+        queue = self.get(name)
+        if queue is None:
+            self.create(name, settings)
+        else:
+            self.update(queue, settings)
+
     def restore(self, name: str, settings: QueueSettings) -> Queue:
         """A queue that the store knows."""
         journal, dead_journal = self.store.journals(name) or (None, None)

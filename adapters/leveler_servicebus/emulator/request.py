@@ -56,4 +56,4 @@ def _encode(request: Request, said: dict[str, Any], body: Any) -> bytes:
 def _link_for(session: SessionEnd, node: str, reply_to: str) -> Answers | None:
     links = [link for link in session.links.values() if isinstance(link, Answers) and link.node == node]
     named = [link for link in links if reply_to and link.reply_to == reply_to]
-    return (named or links or [None])[0]
+    return next(iter(named or links), None)

@@ -48,13 +48,11 @@ class Service:
 
     Args:
         namespace: its queues.
-        idle_detach_seconds: links on which nothing happens for so long are detached.
     """
 
-    def __init__(self, namespace: Namespace, *, idle_detach_seconds: float = 600.0) -> None:
+    def __init__(self, namespace: Namespace) -> None:
         self.namespace = namespace
         self.clock = namespace.clock
-        self.idle_detach_ms = idle_detach_seconds * 1000
         self._takers: dict[Queue, deque[Taker]] = {}
         self._waiting: dict[Queue, list[Waiting]] = {}
         self._lines: dict[Line, None] = {}

@@ -86,8 +86,8 @@ class SessionEnd:
                 link.flow(None)
             if flow.echo:
                 self.flow()
-        elif (link := self.links.get(flow.handle)) is not None:
-            link.flow(flow)
+        elif flow.handle in self.links:
+            self.links[flow.handle].flow(flow)
 
     def _transfer(self, transfer: Transfer, payload: bytes) -> None:
         self._next_incoming_id += 1

@@ -30,7 +30,7 @@ def _settle(queue: Queue, token: bytes, state: Any, now_ms: int, owner: object) 
         queue.dead_letter(token, now_ms, owner, reason=reason, detail=detail)
         return REJECTED
     if kind == Outcome.MODIFIED:
-        failed, undeliverable = (bool(field) for field in (fields + [None, None])[:2])
+        failed, undeliverable = (bool(field) for field in [*fields, None, None][:2])
         _modify(queue, token, now_ms, owner, failed=failed, undeliverable=undeliverable)
         return modified(failed=failed, undeliverable_here=undeliverable)
     queue.release(token, now_ms, owner)
@@ -49,7 +49,7 @@ def _modify(queue: Queue, token: bytes, now_ms: int, owner: object, *, failed: b
 def _dead_letter_info(error: Any) -> tuple[str | None, str | None]:
     """Reason and description, as the client has put them into the error's info."""
     fields = error.value if isinstance(error, Described) and isinstance(error.value, list) else []
-    condition, description, info = (fields + [None, None, None])[:3]
+    condition, description, info = [*fields, None, None, None][:3]
     if condition == DEAD_LETTER and isinstance(info, dict):
         return info.get("DeadLetterReason"), info.get("DeadLetterErrorDescription")
     return (str(condition) if condition else None), description

@@ -42,7 +42,7 @@ class Grant:
         return inside and now < self.until and (right in self.rights or MANAGE in self.rights)
 
 
-class Denied(Exception):  # noqa: N818 - an answer
+class Denied(Exception):
     """The token is not good; the text says why, and never quotes it."""
 
 
@@ -72,7 +72,8 @@ class Signatures:
             if self._trust_bearers:
                 return Grant("", ALL_RIGHTS, float("inf"))
             raise Denied("expected a shared access signature; start the emulator with --trust-tokens to take any other")
-        said = dict(part.partition("=")[::2] for part in token[len(_SCHEME) :].strip().split("&"))
+        parts = [part.partition("=") for part in token[len(_SCHEME) :].strip().split("&")]
+        said = {name: value for name, _, value in parts}
         policy = self._policies.get(unquote_plus(said.get("skn", "")))
         expiry = said.get("se", "")
         if policy is None or not expiry.isdecimal():

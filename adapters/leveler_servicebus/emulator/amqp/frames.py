@@ -1,4 +1,4 @@
-"""The stream of bytes <-> frames: eight bytes of size, offset, type and channel, then a performative and its payload."""
+"""The stream of bytes <-> frames: a head of size, offset, type and channel, then a performative and its payload."""
 
 from __future__ import annotations
 

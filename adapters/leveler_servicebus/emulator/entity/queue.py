@@ -331,10 +331,17 @@ class Queue:
             self.dead.bring(message)
 
     def bring(self, message: Stored) -> None:
-        """Keep a message that has been in another queue, or in a file; its number stays."""
+        """Keep a message that has been in another queue; its number stays."""
+        self.restore(message)
+        self._journal.put(message)
+
+    def restore(self, message: Stored) -> None:
+        """Keep a message that a file has kept. The lock of a session does not survive its receiver's connection."""
         self._messages[message.sequence] = message
-        self._last_sequence = max(self._last_sequence, message.sequence)
+        self.skip_to(message.sequence)
         self.size_bytes += message.content.size_bytes
+        if message.token and self.has_sessions:
+            message.token = b""
         if message.token:
             self._locked[message.token] = message
             heapq.heappush(self._lock_ends, (message.locked_until_ms, message.token))
@@ -344,7 +351,6 @@ class Queue:
             self._make_ready(message)
         if message.expires_ms < FOREVER_MS:
             heapq.heappush(self._expiry, (message.expires_ms, message.sequence))
-        self._journal.put(message)
 
     # ---- time
 

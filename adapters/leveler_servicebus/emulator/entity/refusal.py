@@ -26,7 +26,7 @@ OUT_OF_RANGE: Final = "com.microsoft:argument-out-of-range"
 
 
 @dataclass
-class Refused(Exception):  # noqa: N818 - a refusal is an answer
+class Refused(Exception):
     """The service says no."""
 
     condition: str
