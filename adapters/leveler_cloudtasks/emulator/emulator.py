@@ -72,7 +72,7 @@ class CloudTasksEmulator:
     async def serve(self, ready: Callable[..., object]) -> None:
         """Until cancelled."""
         async with self.running() as served:
-            url = f"cloudtasks://local/here?emulator={served.address}"
+            url = f"cloudtasks://local/here?emulator={served.address}&longest_backoff=1"
             if self.at.shortest_deadline != EmulatorOptions.shortest_deadline:
                 url += f"&shortest_lease={self.at.shortest_deadline:g}"
             ready(url, address=served.address, keys=served.keys, issuer=ISSUER)
