@@ -11,7 +11,7 @@ from leveler.adapter import Adapter, Capabilities, Depth, QueueSpec, Receiver
 from leveler.clock import Clock, SystemClock
 from leveler.errors import ConfigError, NotStarted
 from leveler.message import Message
-from leveler_cloudtasks.attempt import LONGEST_LEASE_SECONDS, attempt_of, due_at, lease_of, task_id
+from leveler_cloudtasks.attempt import LONGEST_LEASE_SECONDS, MOST_TRIES, due_at, lease_of, task_id, tries_of
 from leveler_cloudtasks.client import Client
 from leveler_cloudtasks.dead import DeadReceiver
 from leveler_cloudtasks.headers import message_of
@@ -55,13 +55,14 @@ class CloudTasksAdapter(Adapter):
         self.endpoint: Endpoint | None = None
 
     async def __aenter__(self) -> Self:
-        client = Client(self._place, self._at.emulator, self.deadline_seconds)
+        self._client = Client(self._place, self._at.emulator, self.deadline_seconds)
         try:
-            await client.connect()
+            await self._client.connect()
+            if self._at.listen_first:
+                await self._desks()
         except BaseException:
-            await client.close()
+            await self.__aexit__(None, None, None)
             raise
-        self._client = client
         return self
 
     async def __aexit__(
@@ -148,7 +149,12 @@ class CloudTasksAdapter(Adapter):
     def _read(self, headers: Mapping[str, str], body: bytes) -> Arrived:
         origin = task_id(headers)
         message = message_of(headers, body, received_at=due_at(headers, self.clock.now()), native_id=origin)
-        return Arrived(message, attempt_of(headers, message.attempts), origin, lease_of(headers))
+        tries, lease = tries_of(headers), lease_of(headers)
+        if tries < MOST_TRIES:
+            return Arrived(message, message.attempts + tries + 1, origin, lease)
+        attempts = message.attempts + MOST_TRIES
+        copy = message.copy(attempts=attempts, not_before=None, failed_at=message.failed_at)
+        return Arrived(message, attempts + 1, origin, lease, instead=copy)
 
     # -- the rest
 

@@ -19,6 +19,8 @@ class CloudTasksOptions:
     endpoint: str = ""
     #: Where a worker listens, as ``host:port``; by default where `endpoint` points to, if that is this machine.
     listen: str = ""
+    #: Listen from the start on, not only once something is consumed: what comes before is refused, which is no try.
+    listen_first: bool = False
     #: The mail address of the service account that the service calls the workers as. Without one nobody can tell
     #: who calls, so that workers listen on the loopback address only.
     service_account: str = ""

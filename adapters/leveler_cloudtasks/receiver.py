@@ -47,8 +47,11 @@ class CloudTasksReceiver(PushReceiver):
     async def copied(self, item: Abandon) -> bool:
         if item.delay_seconds <= 0:
             return False
-        await self._client.create_task(self.name, self._tasks.live(self._copy(item)))
+        await self.resend(self._copy(item))
         return True
+
+    async def resend(self, message: Message) -> None:
+        await self._client.create_task(self.name, self._tasks.live(message))
 
     async def buried(self, item: DeadLetter) -> None:
         letter = item.delivery.message.dead(item.death)

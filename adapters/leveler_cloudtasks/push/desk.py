@@ -6,6 +6,7 @@ from collections import deque
 from typing import Final, Protocol
 
 from leveler.clock import Clock, Timer
+from leveler.message import Message
 from leveler_cloudtasks.push.exchange import REFUSED, Exchange
 
 #: A request that nobody takes for so long is refused: its lease runs, and another process may have room for it.
@@ -24,6 +25,10 @@ class Taker(Protocol):
 
     def wake(self) -> None:
         """There is something to take, or room for it."""
+        ...
+
+    async def resend(self, message: Message) -> None:
+        """Queue it, confirmed, in place of what came."""
         ...
 
 
@@ -50,6 +55,10 @@ class Desk:
     @property
     def manned(self) -> bool:
         return bool(self._takers)
+
+    async def resend(self, message: Message) -> None:
+        """Queue it, confirmed, in place of what came."""
+        await self._takers[0].resend(message)
 
     def has_room(self) -> bool:
         self._tidy()

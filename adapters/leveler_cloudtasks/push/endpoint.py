@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from leveler.clock import Clock
+from leveler.errors import LevelerError
 from leveler.message import Message
 from leveler_cloudtasks.push.desk import Desk, Desks
-from leveler_cloudtasks.push.exchange import REFUSED, Exchange, Reply
+from leveler_cloudtasks.push.exchange import DONE, REFUSED, Exchange, Reply
+
+log = logging.getLogger("leveler")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -40,6 +44,8 @@ class Arrived(NamedTuple):
     origin: str
     #: How long the sender waits for the answer; None = as long as the queue's lease.
     lease_seconds: float | None
+    #: What is to be sent in its place; it is not handed out then.
+    instead: Message | None = None
 
 
 class Unreadable(Exception):
@@ -92,10 +98,14 @@ class Endpoint:
             return
         try:
             body = await self._body(receive)
-            exchange = self._exchange(desk, headers, body)
+            arrived = self._read(headers, body)
         except Unreadable as error:
             await _answer(send, Reply(error.status))
             return
+        if arrived.instead is not None:
+            await _answer(send, await _replaced(desk, arrived.instead))
+            return
+        exchange = self._exchange(desk, arrived)
         if not desk.offer(exchange):
             exchange.answer(REFUSED)
         await self._settled(exchange, receive, send)
@@ -128,9 +138,8 @@ class Endpoint:
         except TimeoutError:
             raise Unreadable(408) from None
 
-    def _exchange(self, desk: Desk, headers: Headers, body: bytes) -> Exchange:
+    def _exchange(self, desk: Desk, arrived: Arrived) -> Exchange:
         """Our lease ends before the sender stops to listen: the answer must arrive in time."""
-        arrived = self._read(headers, body)
         lease = arrived.lease_seconds or desk.lease_seconds
         lease -= min(_MARGIN * lease, _MOST_MARGIN_SECONDS)
         return Exchange(arrived.message, arrived.attempt, arrived.origin, lease, self._clock)
@@ -149,6 +158,16 @@ class Endpoint:
             exchange.gone()  # cancelled: the server stops
             exchange.sent(out)
             leaving.cancel()
+
+
+async def _replaced(desk: Desk, instead: Message) -> Reply:
+    """The copy is confirmed before the source goes."""
+    try:
+        await desk.resend(instead)
+    except LevelerError as error:
+        log.warning("a copy of message %s cannot be sent, so it is refused: %s", instead.id, error)
+        return Reply(REFUSED)
+    return Reply(DONE)
 
 
 def _has_left(leaving: asyncio.Future[MutableMapping[str, Any]]) -> bool:

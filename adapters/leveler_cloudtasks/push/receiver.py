@@ -9,6 +9,7 @@ from typing import TypeVar
 from leveler.adapter import Abandon, DeadLetter, Delivery, Receiver
 from leveler.clock import Clock
 from leveler.errors import BatchError, BrokerError, LeaseLost, LevelerError, ReceiverLost, Unsupported
+from leveler.message import Message
 from leveler_cloudtasks.push.desk import Desks
 from leveler_cloudtasks.push.exchange import DONE, FAILED, REFUSED, Exchange
 
@@ -48,6 +49,10 @@ class PushReceiver(Receiver):
 
     async def buried(self, item: DeadLetter) -> None:
         """Keep it as a dead letter."""
+        raise NotImplementedError
+
+    async def resend(self, message: Message) -> None:
+        """Queue it, confirmed, in place of what came."""
         raise NotImplementedError
 
     # -- a desk's taker
