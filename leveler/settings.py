@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
 from leveler.adapter import Adapter, QueueSpec, redact
 from leveler.errors import ConfigError
@@ -121,6 +121,24 @@ class Settings:
 
     def queue(self, name: str) -> QueueSettings:
         return self.queues.get(name) or QueueSettings()
+
+    def spec(self, name: str) -> QueueSpec:
+        """The queue `name` as the adapter must make it, with what its consumers bear."""
+        consumer = self.consumers.get(name, ConsumerSettings())
+        shared = self.downstreams.get(consumer.downstream or "", LimitSettings())
+        return replace(
+            self.queue(name).spec(name),
+            max_rate_per_second=_lower(consumer.limits.rate_per_second, shared.rate_per_second),
+            max_concurrency=_lower(consumer.limits.concurrency, shared.concurrency),
+        )
+
+
+_N = TypeVar("_N", int, float)
+
+
+def _lower(one: _N | None, other: _N | None) -> _N | None:
+    """The stricter of two limits."""
+    return min((limit for limit in (one, other) if limit is not None), default=None)
 
 
 _SECRET = re.compile(r"(?i)key|pass|pwd|secret|token|sig|cred|auth|private")
