@@ -51,6 +51,7 @@ from leveler.message import Message as Message
 
 # Policy
 from leveler.retry import RetryPolicy as RetryPolicy
+from leveler.settings import Adaptive as Adaptive
 from leveler.settings import BrokerSettings as BrokerSettings
 from leveler.settings import ConsumerSettings as ConsumerSettings
 from leveler.settings import LimitSettings as LimitSettings
@@ -102,6 +103,7 @@ __all__ = [
     "Death",
     "Message",
     "RetryPolicy",
+    "Adaptive",
     "BrokerSettings",
     "ConsumerSettings",
     "LimitSettings",

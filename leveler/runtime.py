@@ -13,7 +13,7 @@ from leveler.adapter import Adapter, Capabilities, QueueSpec
 from leveler.clock import Clock
 from leveler.consumer.consumer import Consumer, Surroundings
 from leveler.consumer.handler import Handler, Middleware
-from leveler.consumer.limits import FixedConcurrency, Gate, Limit, Limits, Rate
+from leveler.consumer.limits import FixedConcurrency, Gate, Limit, Limits, Rate, adaptive
 from leveler.consumer.quarantine import Quarantine
 from leveler.consumer.report import ConsumerHealth
 from leveler.deadletter import DeadLetters
@@ -22,7 +22,7 @@ from leveler.errors import ConfigError
 from leveler.events import Observers
 from leveler.message import check_queue_name
 from leveler.producer import Producer
-from leveler.settings import DEFAULT_CONCURRENCY, BrokerSettings, LimitSettings, Settings
+from leveler.settings import DEFAULT_CONCURRENCY, Adaptive, BrokerSettings, LimitSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -229,20 +229,22 @@ class Runtime:
         if own.concurrency is None and shared.concurrency is None:
             own = LimitSettings(concurrency=DEFAULT_CONCURRENCY, rate_per_second=own.rate_per_second)
         if own != LimitSettings():
-            gates.append(Gate(name, _made(own), self.clock))
+            gates.append(Gate(name, _made(own, self.clock), self.clock))
         if consumer is not None and consumer.downstream is not None:
             gates.append(self._shared_gate(consumer.downstream, shared))
-        return Limits(gates), min(n for n in (own.concurrency, shared.concurrency) if n is not None)
+        return Limits(gates), min(n for n in (own.most_runs, shared.most_runs) if n is not None)
 
     def _shared_gate(self, downstream: str, settings: LimitSettings) -> Gate:
         if downstream not in self._gates:
-            self._gates[downstream] = Gate(downstream, _made(settings), self.clock)
+            self._gates[downstream] = Gate(downstream, _made(settings, self.clock), self.clock)
         return self._gates[downstream]
 
 
-def _made(settings: LimitSettings) -> list[Limit]:
+def _made(settings: LimitSettings, clock: Clock) -> list[Limit]:
     limits: list[Limit] = []
-    if settings.concurrency is not None:
+    if isinstance(settings.concurrency, Adaptive):
+        limits.append(adaptive(settings.concurrency, clock.now().timestamp() - clock.monotonic()))
+    elif settings.concurrency is not None:
         limits.append(FixedConcurrency(settings.concurrency))
     if settings.rate_per_second is not None:
         limits.append(Rate(settings.rate_per_second))

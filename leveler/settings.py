@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from leveler.adapter import Adapter, QueueSpec, redact
 from leveler.errors import ConfigError
@@ -33,20 +33,51 @@ class BrokerSettings:
         return {"url": url, **options}
 
 
+#: How an adaptive concurrency decides.
+AlgorithmName = Literal["knee", "gradient", "aimd"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adaptive:
+    """As many handler runs at once as the downstream serves well: found, and followed when it changes."""
+
+    #: Never fewer.
+    min: int = 1
+    #: Never more.
+    max: int
+    #: ``knee`` (Little's law), ``gradient`` (of the latency) or ``aimd`` (refusals alone).
+    algorithm: AlgorithmName = "knee"
+
+    def __post_init__(self) -> None:
+        if self.min < 1:
+            raise ConfigError(f"concurrency.min is {self.min}: expected 1 or more")
+        if self.min > self.max:
+            raise ConfigError(
+                f"concurrency.min ({self.min}) is above concurrency.max ({self.max}): expected min <= max"
+            )
+        if self.algorithm not in (known := get_args(AlgorithmName)):
+            raise ConfigError(f"concurrency.algorithm is {self.algorithm!r}: known are {', '.join(known)}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class LimitSettings:
     """What one downstream, or one consumer by itself, bears."""
 
-    #: Handler runs at once; None = not limited here.
-    concurrency: int | None = None
+    #: Handler runs at once, a number or a range; None = not limited here.
+    concurrency: int | Adaptive | None = None
     #: Handler starts per second, in this process; None = not limited here.
     rate_per_second: float | None = None
 
     def __post_init__(self) -> None:
-        if self.concurrency is not None and self.concurrency < 1:
+        if isinstance(self.concurrency, int) and self.concurrency < 1:
             raise ConfigError(f"concurrency is {self.concurrency}: expected 1 or more")
         if self.rate_per_second is not None and not 0 < self.rate_per_second < float("inf"):
             raise ConfigError(f"rate is {self.rate_per_second}/s: expected more than 0")
+
+    @property
+    def most_runs(self) -> int | None:
+        """At once, that the concurrency will ever allow; None = any number."""
+        return self.concurrency.max if isinstance(self.concurrency, Adaptive) else self.concurrency
 
 
 @dataclass(frozen=True, kw_only=True)

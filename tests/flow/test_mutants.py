@@ -142,7 +142,7 @@ def counts_what_is_not_the_fault_of_the_message(patch: pytest.MonkeyPatch) -> No
 
 def shares_no_downstream(patch: pytest.MonkeyPatch) -> None:
     def gate(self: Runtime, downstream: str, settings: LimitSettings) -> Gate:
-        return Gate(downstream, _made(settings), self.clock)
+        return Gate(downstream, _made(settings, self.clock), self.clock)
 
     patch.setattr(Runtime, "_shared_gate", gate)
 
