@@ -122,7 +122,7 @@ class Consumer:
             deadline_seconds=around.adapter.deadline_seconds,
             admit=self._arrivals.admit,
             most=self._arrivals.most,
-            watchdog=Watchdog(around.adapter, spec, can, self._clock),
+            watch=Watchdog(around.adapter, spec, can, self._clock).watch,
             on_ready=self._on_ready,
             on_unavailable=self.report.unavailable,
         )

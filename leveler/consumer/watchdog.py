@@ -31,27 +31,33 @@ class Watchdog:
         self._spec = spec
         self._knows = can.depth != "none" and not can.push
         self._clock = clock
-        self.fed()
+        self._calm()
 
-    def fed(self) -> None:
-        """Something has come, or is still held, or a new receiver begins."""
-        self._look_at = self._clock.monotonic() + LOOK_SECONDS
-        self._barked = False
+    async def watch(self, fed: bool) -> None:
+        """A receive has ended.
 
-    async def starved(self) -> None:
-        """A receive has brought nothing.
+        Args:
+            fed: whether it has brought something, or something is still held, or a new receiver begins.
 
         Raises:
             ReceiverLost: the queue had messages ready for a whole `LOOK_SECONDS`.
         """
-        if not self._knows or self._clock.monotonic() < self._look_at:
-            return
+        if fed:
+            self._calm()
+        elif self._knows and self._clock.monotonic() >= self._look_at:
+            await self._look()
+
+    def _calm(self) -> None:
+        self._look_at = self._clock.monotonic() + LOOK_SECONDS
+        self._barked = False
+
+    async def _look(self) -> None:
         ready = await self._ready()
         if ready and self._barked:
             raise ReceiverLost(
                 f"queue {self._spec.name!r} has {ready} messages ready, and its receiver brings none: making a new one"
             )
-        self._look_at = self._clock.monotonic() + LOOK_SECONDS
+        self._calm()
         self._barked = ready > 0
 
     async def _ready(self) -> int:
