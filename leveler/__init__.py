@@ -7,6 +7,7 @@ The tour, in the order in which a message travels:
     message.py, codec.py        the envelope; typed value <-> bytes
     discovery.py, adapter.py    URL -> adapter; the contract that adapters implement
     config/, units.py           leveler.yaml and LEVELER_* -> settings; durations, sizes and rates in words
+    downstreams.py              what the limits protect, and who shares them
     runtime.py                  a started app: brokers connected, queues declared, consumers running
     consumer/                   the way of a delivery through a process, one room a step
       receiving.py              a receiver for as long as the consumer lives
@@ -20,6 +21,8 @@ The tour, in the order in which a message travels:
       lease.py                  keep deliveries ours while their handlers run
       decision.py               outcome -> what becomes of the delivery, with retry.py
       settlement.py             ... carried out exactly once, in batches
+      returns.py                back to the broker, unstarted
+      standby.py                nothing is held for a downstream that takes nothing
       parking.py                kept leased for later, where the broker cannot give back without counting
       quarantine.py             a message that may kill its process starts alone
       runs.py, loops.py         what runs now; the tasks of a consumer
@@ -49,6 +52,7 @@ from leveler.message import Death as Death
 from leveler.message import Message as Message
 
 # Policy
+from leveler.consumer.limits import BreakerPolicy as BreakerPolicy
 from leveler.retry import RetryPolicy as RetryPolicy
 from leveler.settings import BrokerSettings as BrokerSettings
 from leveler.settings import ConsumerSettings as ConsumerSettings
@@ -100,6 +104,7 @@ __all__ = [
     "Throttled",
     "Death",
     "Message",
+    "BreakerPolicy",
     "RetryPolicy",
     "BrokerSettings",
     "ConsumerSettings",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from leveler.adapter import Adapter, QueueSpec, redact
+from leveler.consumer.limits import BreakerPolicy
 from leveler.errors import ConfigError
 from leveler.retry import RetryPolicy
 
@@ -41,6 +42,8 @@ class LimitSettings:
     concurrency: int | None = None
     #: Handler starts per second, in this process; None = not limited here.
     rate_per_second: float | None = None
+    #: When nothing is started any more because the downstream does not do its work; None = never.
+    breaker: BreakerPolicy | None = None
 
     def __post_init__(self) -> None:
         if self.concurrency is not None and self.concurrency < 1:
@@ -63,12 +66,21 @@ class QueueSettings:
     max_deliveries: int | None = None
     ordered: bool = False
     dedup_seconds: float = 0.0
+    #: A producer sends no more while so many wait; the broker keeps this bound.
     max_depth: int | None = None
+    #: ... or while a message sent now would have to wait longer than this, as far as can be foreseen.
+    max_wait_seconds: float | None = None
+    #: What `send` does then: raise `QueueFull`, or wait for room as long as ``send_timeout`` allows.
+    when_full: Literal["reject", "block"] = "reject"
     declare: Literal["create", "verify", "skip"] = "create"
 
     def __post_init__(self) -> None:
         if self.lease_seconds <= 0 or self.timeout_seconds <= 0:
             raise ConfigError(f"lease ({self.lease_seconds} s) and timeout ({self.timeout_seconds} s) must be above 0")
+        if self.max_depth is not None and self.max_depth < 1:
+            raise ConfigError(f"max_depth is {self.max_depth}: expected 1 or more")
+        if self.max_wait_seconds is not None and not self.max_wait_seconds > 0:
+            raise ConfigError(f"max_wait is {self.max_wait_seconds} s: expected more than 0")
         if self.most_deliveries < self.retry.max_attempts:
             raise ConfigError(
                 f"max_deliveries ({self.max_deliveries}) is below retry.max_attempts ({self.retry.max_attempts}): "
@@ -100,6 +112,12 @@ class ConsumerSettings:
     #: The downstream whose limits hold; None = only those that stand here.
     downstream: str | None = None
     limits: LimitSettings = field(default_factory=LimitSettings)
+    #: Most bytes of bodies that this process holds of this queue; None = not limited.
+    memory_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes is not None and self.memory_bytes < 1:
+            raise ConfigError(f"memory is {self.memory_bytes} bytes: expected more than 0")
 
 
 #: Where neither a consumer nor its downstream limits the concurrency.
@@ -121,6 +139,9 @@ class Settings:
 
     def queue(self, name: str) -> QueueSettings:
         return self.queues.get(name) or QueueSettings()
+
+    def consumer(self, queue: str) -> ConsumerSettings:
+        return self.consumers.get(queue) or ConsumerSettings()
 
 
 _SECRET = re.compile(r"(?i)key|pass|pwd|secret|token|sig|cred|auth|private")

@@ -13,6 +13,7 @@ from leveler.consumer.limits.concurrency import FixedConcurrency as FixedConcurr
 from leveler.consumer.limits.gate import Gate as Gate
 from leveler.consumer.limits.gate import Limits as Limits
 from leveler.consumer.limits.limit import Limit as Limit
+from leveler.consumer.limits.limit import Refusal as Refusal
 from leveler.consumer.limits.limit import Verdict as Verdict
 from leveler.consumer.limits.rate import Rate as Rate
 
@@ -24,6 +25,7 @@ __all__ = [
     "Limit",
     "Limits",
     "Rate",
+    "Refusal",
     "State",
     "Verdict",
 ]

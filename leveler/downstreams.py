@@ -1,0 +1,66 @@
+"""Downstreams: what handlers call, and the owners of the limits that protect it. Consumers of one share its gate."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from leveler.clock import Clock
+from leveler.consumer.limits import Breaker, FixedConcurrency, Gate, Limit, Limits, Rate
+from leveler.errors import ConfigError
+from leveler.settings import DEFAULT_CONCURRENCY, ConsumerSettings, LimitSettings
+
+
+class Downstreams:
+    """All of one process.
+
+    Args:
+        settings: their limits, by name.
+        clock: time.
+        rng: chance, which spreads the probes of many processes.
+    """
+
+    def __init__(self, settings: Mapping[str, LimitSettings], clock: Clock, rng: random.Random) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._rng = rng
+        self._gates = {name: self._gate(name, limits) for name, limits in settings.items()}
+
+    def limits(self, queue: str, consumer: ConsumerSettings) -> tuple[Limits, int]:
+        """The gates of the consumer of `queue`, and the most runs that they will ever allow at once.
+
+        Raises:
+            ConfigError: its downstream is not configured.
+        """
+        own, shared = consumer.limits, self._shared(queue, consumer.downstream)
+        if own.concurrency is None and shared.concurrency is None:
+            own = replace(own, concurrency=DEFAULT_CONCURRENCY)
+        gates = [] if own == LimitSettings() else [self._gate(queue, own)]
+        if consumer.downstream is not None:
+            gates.append(self._gates[consumer.downstream])
+        most = min(n for n in (own.concurrency, shared.concurrency) if n is not None)
+        return Limits(gates, self._gates), most
+
+    def _shared(self, queue: str, downstream: str | None) -> LimitSettings:
+        if downstream is None:
+            return LimitSettings()
+        if downstream not in self._settings:
+            known = ", ".join(sorted(self._settings)) or "none"
+            raise ConfigError(
+                f"consumers.{queue}.downstream is {downstream!r}, which is not configured; known: {known}"
+            )
+        return self._settings[downstream]
+
+    def _gate(self, name: str, settings: LimitSettings) -> Gate:
+        return Gate(name, self._made(settings), self._clock)
+
+    def _made(self, settings: LimitSettings) -> Sequence[Limit]:
+        limits: list[Limit] = []
+        if settings.breaker is not None:  # first: it says that nothing may be learnt before anybody learns
+            limits.append(Breaker(settings.breaker, self._rng))
+        if settings.concurrency is not None:
+            limits.append(FixedConcurrency(settings.concurrency))
+        if settings.rate_per_second is not None:
+            limits.append(Rate(settings.rate_per_second))
+        return limits
