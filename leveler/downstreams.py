@@ -6,8 +6,10 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from leveler import units
+from leveler.adapter import Capabilities
 from leveler.clock import Clock
-from leveler.consumer.limits import Breaker, FixedConcurrency, Gate, Limit, Limits, Rate
+from leveler.consumer.limits import Breaker, FixedConcurrency, Gate, Limit, Limits, Memory, Rate
 from leveler.errors import ConfigError
 from leveler.settings import DEFAULT_CONCURRENCY, ConsumerSettings, LimitSettings
 
@@ -27,11 +29,11 @@ class Downstreams:
         self._rng = rng
         self._gates = {name: self._gate(name, limits) for name, limits in settings.items()}
 
-    def limits(self, queue: str, consumer: ConsumerSettings) -> tuple[Limits, int]:
-        """The gates of the consumer of `queue`, and the most runs that they will ever allow at once.
+    def limits(self, queue: str, consumer: ConsumerSettings, can: Capabilities) -> tuple[Limits, int]:
+        """The limits of the consumer of `queue`, and the most runs that they will ever allow at once.
 
         Raises:
-            ConfigError: its downstream is not configured.
+            ConfigError: its downstream is not configured, or its memory is less than one message may need.
         """
         own, shared = consumer.limits, self._shared(queue, consumer.downstream)
         if own.concurrency is None and shared.concurrency is None:
@@ -40,7 +42,7 @@ class Downstreams:
         if consumer.downstream is not None:
             gates.append(self._gates[consumer.downstream])
         most = min(n for n in (own.concurrency, shared.concurrency) if n is not None)
-        return Limits(gates, self._gates), most
+        return Limits(gates, self._gates, memory_of(queue, consumer, can)), most
 
     def _shared(self, queue: str, downstream: str | None) -> LimitSettings:
         if downstream is None:
@@ -64,3 +66,19 @@ class Downstreams:
         if settings.rate_per_second is not None:
             limits.append(Rate(settings.rate_per_second))
         return limits
+
+
+def memory_of(queue: str, consumer: ConsumerSettings, can: Capabilities) -> Memory | None:
+    """What the consumer of `queue` may hold.
+
+    Raises:
+        ConfigError: one message may be larger.
+    """
+    if consumer.memory_bytes is None:
+        return None
+    if consumer.memory_bytes < can.max_message_bytes:
+        raise ConfigError(
+            f"consumers.{queue}.memory is {units.size(consumer.memory_bytes)}: one message of this queue may take "
+            f"{units.size(can.max_message_bytes)}; raise it, or lower max_message_bytes of the broker"
+        )
+    return Memory(consumer.memory_bytes, largest_bytes=can.max_message_bytes, is_told=can.bounds_bytes)

@@ -200,7 +200,7 @@ class Runtime:
 
     async def _consumer(self, name: str, state: Any) -> Consumer:
         queue = await self.queue(name)
-        limits, workers = self._downstreams.limits(name, self.settings.consumer(name))
+        limits, workers = self._downstreams.limits(name, self.settings.consumer(name), queue.can)
         around = Surroundings(
             adapter=queue.adapter,
             clock=self.clock,

@@ -16,7 +16,7 @@ from leveler.consumer.arrival import Arrivals
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.decision import Decision, Park, Rules, decide, may_all_start, on_arrival, starts_alone, verdict_on
 from leveler.consumer.handler import COMPLETED, Handler, Router, Runner, forget_cancellations
-from leveler.consumer.held import RUNNING, STOPPED, Held
+from leveler.consumer.held import RUNNING, SETTLING, STOPPED, Held
 from leveler.consumer.intake import Intake, capacity_of
 from leveler.consumer.lease import Leases
 from leveler.consumer.limits import Limits, Verdict
@@ -87,6 +87,7 @@ class Consumer:
             can,
             self._clock,
             verbs,
+            limits.memory,
             on_lost=self._on_lost,
             on_extended=lambda: self._settlement.look_again(),
             on_stale=lambda: self._returns.give_back_unstarted(),
@@ -102,7 +103,7 @@ class Consumer:
             on_failed=self.report.settlement_failed,
         )
         self._buffer = Buffer(ordered=spec.ordered, on_taken=lambda: self._intake.changed())
-        capacity = capacity_of(self._workers)
+        capacity = capacity_of(self._workers, limits.memory)
         self._arrivals = Arrivals(
             self._clock,
             self._workers,
@@ -224,6 +225,7 @@ class Consumer:
 
     def _settle(self, held: Held, decision: Decision) -> None:
         if held.lost:
+            held.state = SETTLING  # not ours any more, and not running either
             return
         if not isinstance(decision, Park):
             self._settlement.settle(held, decision)
@@ -357,15 +359,14 @@ class Consumer:
         self._leases.interrupt(STOPPED)
         self._runs.take_time()
         await self._runs.wait(_CANCEL_SECONDS)
-        deadline_seconds = self._around.adapter.deadline_seconds
-        await self._suspects.finished(self._clock, deadline_seconds)
-        await self._settlement.finish(deadline_seconds)
+        await self._suspects.finished(self._clock, self._around.adapter.deadline_seconds)
+        await self._settlement.finish(self._around.adapter.deadline_seconds)
         await self._receiving.close()
         self._loops.stop()
         return len(self._leases)
 
     def hurry(self) -> None:
-        """End a drain that is under way now: running handlers are cancelled."""
+        """End a drain that is under way now."""
         self._runs.hurry()
 
     async def make_quiet(self) -> None:
@@ -387,7 +388,7 @@ class Consumer:
 
     def health(self) -> ConsumerHealth:
         tally = replace(self.report.tally, started=self.report.tally.started + self._runs.now)
-        return ConsumerHealth(self.report.consuming, self._runs.now, len(self._leases), tally)
+        return ConsumerHealth(self.report.consuming, self._runs.now, len(self._leases), tally, self._leases.held_bytes)
 
     @property
     def busy(self) -> bool:

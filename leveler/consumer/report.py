@@ -58,6 +58,8 @@ class ConsumerHealth:
     #: Deliveries that are held: running, waiting and being settled.
     held: int
     tally: Tally
+    #: Bytes of their bodies.
+    held_bytes: int = 0
 
 
 class Report:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from leveler.adapter import Abandon, Delivery
+from leveler.adapter import Abandon, Capabilities, Delivery
 from leveler.consumer import consumer, handler, settlement
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.consumer import Consumer
@@ -142,8 +142,8 @@ def counts_what_is_not_the_fault_of_the_message(patch: pytest.MonkeyPatch) -> No
 
 
 def shares_no_downstream(patch: pytest.MonkeyPatch) -> None:
-    def limits(self: Downstreams, queue: str, consumer: ConsumerSettings) -> tuple[Limits, int]:
-        return _limits(Downstreams(self._settings, self._clock, self._rng), queue, consumer)
+    def limits(self: Downstreams, queue: str, consumer: ConsumerSettings, can: Capabilities) -> tuple[Limits, int]:
+        return _limits(Downstreams(self._settings, self._clock, self._rng), queue, consumer, can)
 
     patch.setattr(Downstreams, "limits", limits)
 

@@ -15,6 +15,7 @@ from leveler.consumer.limits.gate import Limits as Limits
 from leveler.consumer.limits.limit import Limit as Limit
 from leveler.consumer.limits.limit import Refusal as Refusal
 from leveler.consumer.limits.limit import Verdict as Verdict
+from leveler.consumer.limits.memory import Memory as Memory
 from leveler.consumer.limits.rate import Rate as Rate
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Gate",
     "Limit",
     "Limits",
+    "Memory",
     "Rate",
     "Refusal",
     "State",

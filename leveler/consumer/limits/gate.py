@@ -11,6 +11,7 @@ from typing import Final
 from leveler.clock import Clock, Timer
 from leveler.consumer.limits.breaker import Breaker, State
 from leveler.consumer.limits.limit import Limit, Refusal, Verdict
+from leveler.consumer.limits.memory import Memory
 
 _Waiter = tuple["asyncio.Future[bool]", int, object]
 
@@ -208,10 +209,17 @@ class Limits:
     Args:
         gates: those.
         downstreams: all that there are, by name: a handler may meet others besides.
+        memory: what may be held.
     """
 
-    def __init__(self, gates: Sequence[Gate], downstreams: Mapping[str, Gate] = MappingProxyType({})) -> None:
+    def __init__(
+        self,
+        gates: Sequence[Gate],
+        downstreams: Mapping[str, Gate] = MappingProxyType({}),
+        memory: Memory | None = None,
+    ) -> None:
         self.gates = tuple(gates)
+        self.memory = memory
         self._downstreams = downstreams
         self._refusals = 0
 
