@@ -4,6 +4,7 @@ The tour, in the order in which a message travels:
 
     app.py                      Leveler: handlers are registered on it, messages are sent through it
     producer.py, together.py    encode, stamp, check, send; single sends of one moment share a call
+    pressure.py, forecast.py    wait for room in a queue that is full, or say so; how long one would wait in it
     message.py, codec.py        the envelope; typed value <-> bytes
     discovery.py, adapter.py    URL -> adapter; the contract that adapters implement
     config/, units.py           leveler.yaml and LEVELER_* -> settings; durations, sizes and rates in words

@@ -194,8 +194,9 @@ class Leveler:
             MessageError: it cannot be sent as it is.
         """
         producer = (await self._started().queue(queue)).producer
-        message = producer.message(value, SendOptions(**words))
-        await producer.send_one(message)
+        options = SendOptions(**words)
+        message = producer.message(value, options)
+        await producer.send_one(message, options.block_seconds)
         return message
 
     async def send_many(self, queue: str, values: Iterable[Any], **words: Unpack[SendWords]) -> list[Message]:
@@ -207,7 +208,7 @@ class Leveler:
         producer = (await self._started().queue(queue)).producer
         options = SendOptions(**words)
         messages = producer.messages(list(values), options)
-        await producer.send(messages)
+        await producer.send(messages, options.block_seconds)
         return messages
 
     def blocking(self) -> Blocking:

@@ -21,6 +21,7 @@ from leveler.downstreams import Downstreams
 from leveler.errors import ConfigError
 from leveler.events import Observers
 from leveler.message import check_queue_name
+from leveler.pressure import Pressure
 from leveler.producer import Producer
 from leveler.settings import BrokerSettings, Settings
 
@@ -187,6 +188,16 @@ class Runtime:
         spec = settings.spec(name)
         can = await adapter.declare(spec)
         check_lease(name, spec.lease_seconds, settings.timeout_seconds, can)
+        check_wait(name, settings.max_wait_seconds, can)
+        pressure = Pressure(
+            name,
+            max_wait_seconds=settings.max_wait_seconds,
+            block_seconds=self.settings.send_timeout_seconds if settings.when_full == "block" else 0.0,
+            max_batch=can.max_batch,
+            depth=lambda: adapter.depth(spec),
+            clock=self.clock,
+            rng=self._rng,
+        )
         producer = Producer(
             name,
             adapter.sender(spec),
@@ -195,6 +206,7 @@ class Runtime:
             self._observers,
             source=self._source,
             timeout_seconds=self.settings.send_timeout_seconds,
+            pressure=pressure,
         )
         return DeclaredQueue(spec, adapter, can, producer)
 
@@ -231,4 +243,17 @@ def check_lease(name: str, lease_seconds: float, timeout_seconds: float, can: Ca
         raise ConfigError(
             f"queues.{name}.timeout is {timeout_seconds} s: this broker keeps one delivery for at most "
             f"{can.max_lease_seconds} s"
+        )
+
+
+def check_wait(name: str, max_wait_seconds: float | None, can: Capabilities) -> None:
+    """Nobody can foresee how long a message would wait where nobody knows how many there are.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    if max_wait_seconds is not None and can.depth == "none":
+        raise ConfigError(
+            f"queues.{name}.max_wait is {max_wait_seconds:g} s: this broker cannot tell how many messages wait, so "
+            "nobody can foresee it; remove it"
         )
