@@ -33,6 +33,7 @@ The tour, in the order in which a message travels:
     blocking.py                 the same sends, without an event loop
     cli/, demo/                 the command, one file each; a burst to look at
     testing/                    for users' tests and for adapters: TestApp, the contract suite, the model, faults
+    http.py                     what the answer of an HTTP downstream means
     errors.py, outcome.py, retry.py, settings.py, clock.py, patience.py    the words that all of them share
 """
 
