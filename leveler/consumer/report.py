@@ -22,6 +22,7 @@ from leveler.events import (
     ReceiverDown,
     ReceiverReady,
     SettlementFailed,
+    StandingBy,
     log,
 )
 from leveler.outcome import Failed, Outcome, Retry, Snooze, Stopped, Throttled
@@ -57,6 +58,8 @@ class ConsumerHealth:
     #: Deliveries that are held: running, waiting and being settled.
     held: int
     tally: Tally
+    #: Bytes of their bodies.
+    held_bytes: int = 0
 
 
 class Report:
@@ -68,6 +71,7 @@ class Report:
         self.consuming = False
         self._queue = queue
         self._observers = observers
+        self._standing = False
 
     def so_far(self, running: int) -> Tally:
         """The tally, with those that run now."""
@@ -149,6 +153,16 @@ class Report:
     def unavailable(self, error: BaseException) -> None:
         self.consuming = False
         log.warning("%s: the broker does not answer: %s", self._queue, error)
+
+    def standby(self, seconds: float, probing: bool) -> None:
+        """Nothing will start for so long; 0: something may again, which is one run if it is `probing`."""
+        if seconds and not self._standing:
+            log.warning("%s: its downstream takes nothing, so nothing is received and nothing is held", self._queue)
+        elif not seconds and not probing:
+            log.warning("%s: its downstream takes work again", self._queue)
+        self._standing = seconds > 0 or probing
+        if self._observers.present:
+            self._observers.tell(StandingBy(self._queue, seconds, probing))
 
     def _completed(self, held: Held) -> None:
         message, attempt = held.delivery.message, held.delivery.attempt

@@ -271,6 +271,9 @@ class _FaultyReceiver(Receiver):
         async with self._call("hold", limit):
             await self._inner.hold(limit)
 
+    def bound_bytes(self, most: int) -> None:
+        self._inner.bound_bytes(most)
+
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         async with self._call("receive", credit):
             if self.deaf:
