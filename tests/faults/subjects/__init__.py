@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
+from tests.faults.subjects.cloudtasks import cloudtasks
 from tests.faults.subjects.rabbitmq import rabbitmq
 from tests.faults.subjects.redis import redis
 from tests.faults.subjects.sqlite import sqlite
@@ -16,6 +17,7 @@ SUBJECTS: Final[Mapping[str, Callable[[Place], AbstractContextManager[Subject]]]
     "sqlite": sqlite,
     "rabbitmq": rabbitmq,
     "redis": redis,
+    "cloudtasks": cloudtasks,
     "storagequeue": storagequeue,
 }
 
