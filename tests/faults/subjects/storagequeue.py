@@ -40,7 +40,6 @@ def storagequeue(place: Place) -> Iterator[Subject]:
         delete=_delete,
         options={"location": str(place.folder)},
         lasting=False,
-        copies=True,
     ) as subject:
         yield subject
 
