@@ -388,10 +388,7 @@ class Consumer:
         self._intake.resume()
 
     def health(self) -> ConsumerHealth:
-        running, held = self._runs.now, len(self._leases)
-        return ConsumerHealth(
-            self.report.consuming, running, held, self.report.so_far(running), self._leases.held_bytes
-        )
+        return self.report.health(self._runs.now, len(self._leases), self._leases.held_bytes)
 
     @property
     def busy(self) -> bool:

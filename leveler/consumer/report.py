@@ -73,9 +73,10 @@ class Report:
         self._observers = observers
         self._standing = False
 
-    def so_far(self, running: int) -> Tally:
-        """The tally, with those that run now."""
-        return replace(self.tally, started=self.tally.started + running)
+    def health(self, running: int, held: int, held_bytes: int) -> ConsumerHealth:
+        """Now, while so many handlers run and so many deliveries are held."""
+        tally = replace(self.tally, started=self.tally.started + running)
+        return ConsumerHealth(self.consuming, running, held, tally, held_bytes)
 
     def started(self, held: Held) -> None:
         """Only told, and only where somebody listens: they are counted when they have ended."""
