@@ -51,6 +51,9 @@ class AdaptiveConcurrency:
         self._pace = Pace()
         self._round: Round | None = None
         self._cut_at = float("-inf")
+        # Runs under way, summed over time, up to `_moved_at`.
+        self._inside_seconds = 0.0
+        self._moved_at = 0.0
         # The limit of the last round without a refusal.
         self._sound = self.limit
         self._is_out = False
@@ -67,7 +70,9 @@ class AdaptiveConcurrency:
         return 0.0 if self.running < int(self.limit) else float("inf")
 
     def start(self, now: float, runs: int) -> None:
-        self.running += runs
+        self._move(now, runs)
+        if self._round is None:
+            self._begin(now)
 
     def series(self, now: float, most: int) -> int:
         return most if self.running < int(self.limit) else 0
@@ -77,7 +82,7 @@ class AdaptiveConcurrency:
 
     def finish(self, now: float, runs: int, latency_seconds: float, verdict: Verdict) -> None:
         was = self.running
-        self.running -= runs
+        self._move(now, -runs)
         self._pace.ended += runs
         if self._is_out:
             return
@@ -97,34 +102,44 @@ class AdaptiveConcurrency:
 
     def _served(self, now: float, runs: int, latency_seconds: float, was: int) -> None:
         round, algorithm = self._round, self.algorithm
-        if round is None:
-            round = self._round = Round(now + algorithm.settle_seconds)
+        if round is None:  # what ends had begun in an outage
+            return
         # Others may have ended at the same moment, with nobody in their place yet. And runs that came as a series ran
         # one after another: they took one place.
         is_full = runs == 1 and was >= 0.9 * int(self.limit) - 1
         if is_full and algorithm.growth:
             self.limit = self._within(self.limit + algorithm.growth)
-        if now < round.since or (algorithm.only_new and now - latency_seconds < round.since):
+        if now < round.since:
             return
         round.runs += runs
         round.full_runs += is_full
         round.inside += runs * was
         round.latency_seconds += runs * latency_seconds
         round.squares += runs * latency_seconds * latency_seconds
-        if round.runs >= algorithm.round_runs and now - round.since >= algorithm.round_seconds:
+        if (round.runs >= algorithm.round_runs and now - round.since >= algorithm.round_seconds) or now >= algorithm.due_at:
             self._decide(now, round)
 
     def _decide(self, now: float, round: Round) -> None:
         self.phase = Phase.DOWNSTREAM_LIMITED if round.is_full else Phase.APP_LIMITED
         if not round.refused:
             self._sound = self.limit
+        round.inside_seconds += self._inside_seconds
         self.limit = self._within(self.algorithm.decide(now, self.limit, round))
-        self._round = Round(now + self.algorithm.settle_seconds)
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        """Another round."""
+        self._round = Round(now + self.algorithm.settle_seconds, inside_seconds=-self._inside_seconds)
+
+    def _move(self, now: float, runs: int) -> None:
+        self._inside_seconds += self.running * (now - self._moved_at)
+        self._moved_at = now
+        self.running += runs
 
     def _refused(self, now: float, runs: int, latency_seconds: float) -> None:
         self.refused += runs
         if self._round is None:
-            self._round = Round(now + self.algorithm.settle_seconds)
+            return
         self._round.refused += runs
         first = now - latency_seconds >= self._cut_at
         if first:
