@@ -29,7 +29,9 @@ _DIP_EVERY: Final = 60.0
 #: So exact a mean is wanted of a round, and of the base.
 _DIP_ERROR: Final = 0.1
 _BASE_ERROR: Final = 0.04
-_ROUND_RUNS: Final = (20, 400)
+_ROUND_RUNS: Final = 20.0
+#: A round is no longer, however exact it should be.
+_ROUND_TRIPS: Final = 5.0
 #: How far above the base a latency is no sign of a queue, beside its noise.
 _TOLERANCE: Final = 0.15
 _LESS: Final = 0.85
@@ -78,7 +80,7 @@ class Knee:
         self.due_at = float("inf")
         self.base_seconds: float | None = None
         #: Coefficient of variation of the service time.
-        self.cv = 0.3
+        self.cv = 0.8
         self._wall = wall_seconds
         self._mode = _Mode.RAMP
         self._goal = float("inf")
@@ -271,7 +273,8 @@ class Knee:
 
     def _enough(self) -> float:
         error = 0.04 + 0.1 / math.sqrt(self.knee or 4.0)
-        return min(max((self.cv / error) ** 2, _ROUND_RUNS[0]), _ROUND_RUNS[1])
+        most = _ROUND_TRIPS * self._held.limit if self._held is not None else 0.0
+        return max(min((self.cv / error) ** 2, most), _ROUND_RUNS)
 
     def _enter(self, mode: _Mode) -> None:
         self._mode = mode
