@@ -116,7 +116,9 @@ class AdaptiveConcurrency:
         round.inside += runs * was
         round.latency_seconds += runs * latency_seconds
         round.squares += runs * latency_seconds * latency_seconds
-        if (round.runs >= algorithm.round_runs and now - round.since >= algorithm.round_seconds) or now >= algorithm.due_at:
+        if (
+            round.runs >= algorithm.round_runs and now - round.since >= algorithm.round_seconds
+        ) or now >= algorithm.due_at:
             self._decide(now, round)
 
     def _decide(self, now: float, round: Round) -> None:
