@@ -64,10 +64,10 @@ class AdaptiveConcurrency:
         return self.algorithm.base_seconds
 
     def credit(self, now: float, horizon_seconds: float) -> float:
-        return int(self.limit) - self.running + self._pace.per_second(now) * horizon_seconds
+        return int(self.limit + 0.5) - self.running + self._pace.per_second(now) * horizon_seconds
 
     def wait(self, now: float) -> float:
-        return 0.0 if self.running < int(self.limit) else float("inf")
+        return 0.0 if self.running < int(self.limit + 0.5) else float("inf")
 
     def start(self, now: float, runs: int) -> None:
         self._move(now, runs)
@@ -75,7 +75,7 @@ class AdaptiveConcurrency:
             self._begin(now)
 
     def series(self, now: float, most: int) -> int:
-        return most if self.running < int(self.limit) else 0
+        return most if self.running < int(self.limit + 0.5) else 0
 
     def take_back(self, runs: int) -> None:
         self.running -= runs
@@ -106,7 +106,7 @@ class AdaptiveConcurrency:
             return
         # Others may have ended at the same moment, with nobody in their place yet. And runs that came as a series ran
         # one after another: they took one place.
-        is_full = runs == 1 and was >= 0.9 * int(self.limit) - 1
+        is_full = runs == 1 and was >= 0.9 * int(self.limit + 0.5) - 1
         if is_full and algorithm.growth:
             self.limit = self._within(self.limit + algorithm.growth)
         if now < round.since:

@@ -23,6 +23,7 @@ _HEADROOM: Final = 1.1
 _ROOT: Final = 0.35
 #: Of the knee, in a dip, and how long one is measured in round trips.
 _DIP: Final = 0.8
+_FIRST_DIP: Final = 0.7
 _DIP_TRIPS: Final = (3.0, 8.0)
 #: Between dips, in base latencies; rounded up to a power of two of seconds.
 _DIP_EVERY: Final = 60.0
@@ -193,7 +194,8 @@ class Knee:
         if seen.latency > held.latency * (1 + noise):  # the downstream has become slower meanwhile: no news of the base
             self._held = seen
             return self._target(seen.limit)
-        if abs(seen.latency / base - 1) > noise and (self._is_due or seen.latency < base):
+        lower = seen.latency < base * (1 - noise + _TOLERANCE)
+        if lower or (self._is_due and seen.latency > base * (1 + noise)):
             self._base_runs = 0.0  # it has changed, or was wrong: what was known of it counts no more
         self._learn(seen, round)
         return self._target(held.limit)
@@ -253,7 +255,7 @@ class Knee:
     def _start_dip(self, now: float, seen: _Seen) -> float:
         self._enter(_Mode.DIP)
         knee = min(self.knee or seen.limit, seen.limit)
-        return max(1.0, _DIP * knee, 0.5 * seen.limit)
+        return max(1.0, (_DIP if self._dips > 1 else _FIRST_DIP) * knee, 0.5 * seen.limit)
 
     def _learn(self, seen: _Seen, round: Round) -> None:
         """The base, from calls that did not wait."""
