@@ -13,6 +13,7 @@ An outage is the breaker's: while it is not closed nothing is learnt, and then t
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from leveler.consumer.limits.breaker import State
 from leveler.consumer.limits.limit import Verdict
@@ -20,7 +21,10 @@ from leveler.consumer.limits.pace import Pace
 from leveler.consumer.limits.round import Algorithm, Round
 
 #: Where it starts: low enough for any downstream, and it doubles each round trip.
-FIRST_LIMIT = 4
+FIRST_LIMIT: Final = 4
+
+# Nothing that is so quick has called anybody.
+_INSTANT_SECONDS: Final = 1e-6
 
 
 class Phase(Enum):
@@ -126,7 +130,8 @@ class AdaptiveConcurrency:
         if not round.refused:
             self._sound = self.limit
         round.inside_seconds += self._inside_seconds
-        self.limit = self._within(self.algorithm.decide(now, self.limit, round))
+        if round.mean_seconds > _INSTANT_SECONDS:
+            self.limit = self._within(self.algorithm.decide(now, self.limit, round))
         self._begin(now)
 
     def _begin(self, now: float) -> None:

@@ -48,7 +48,7 @@ _LOOK_EVERY: Final = (5.0, 40.0)
 #: After one that met no refusal.
 _LOOK_AGAIN: Final = 2.0
 #: Nobody waits at a latency up to so many bases.
-_IDLE: Final = 1.05
+_IDLE: Final = 1.08
 #: How much faster the limit grows in each round in which nobody waits, and at most.
 _FASTER: Final = 1.1
 _FASTEST: Final = 1.4

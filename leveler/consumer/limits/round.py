@@ -37,7 +37,7 @@ class Round:
     @property
     def is_full(self) -> bool:
         """Whether the limit was what kept more from starting: only then does it say anything about the limit."""
-        return 2 * self.full_runs >= self.runs
+        return self.full_runs >= 0.8 * self.runs
 
     @property
     def per_second(self) -> float:

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from tests.benchmarks.leveling import suite
 from tests.benchmarks.leveling.rows import ROWS
 from tests.benchmarks.leveling.traces import TRACES
@@ -20,6 +22,7 @@ def main() -> int:
     words.add_argument("--seeds", default="100-109", help="tune on 0-9, judge on %(default)s")
     words.add_argument("--row", action="append", choices=ROWS)
     words.add_argument("--trace", action="append", choices=TRACES)
+    words.add_argument("--json", type=Path, help="where the figures go")
     words.add_argument("--plots", type=Path, help="draw every trace into this folder: needs matplotlib")
     given = words.parse_args()
     first, _, last = given.seeds.partition("-")
@@ -37,6 +40,8 @@ def main() -> int:
         print(f"{time.monotonic() - began:5.0f} s  {text}", file=sys.stderr, flush=True)
 
     lines = suite.take(seeds, rows, traces, progress)
+    if given.json is not None:
+        given.json.write_bytes(msgspec.json.format(msgspec.json.encode(lines)) + b"\n")
     print(suite.table(lines))
     print(suite.against_bars(lines))
     return 0

@@ -144,7 +144,7 @@ TRACES: Final[dict[str, Callable[[int, str], Trace]]] = {
     "burst-100x": _arriving(_bursts(0.05, 100, 0.15)),
     "daily": _arriving(lambda passed: 0.75 + 0.6 * math.sin(passed * 4 * math.pi)),
     "departures": _arriving(_departing),
-    "half": _backlog(steps=lambda rng: [(0.0, 1.0), (130.0, 0.5), (260.0, 1.0)]),
+    "half": _backlog(steps=lambda rng: [(0.0, 1.0), (rng.uniform(110, 150), 0.5), (rng.uniform(240, 280), 1.0)]),
     "collapse": _backlog(kind="collapse"),
     "dead": _backlog(steps=lambda rng: [(0.0, 1.0), (200.0, 0.0), (400.0, 1.0)], latency_seconds=0.1),
     "flapping": _backlog(steps=_flapping, latency_seconds=0.1),
