@@ -79,7 +79,7 @@ class Downstream(ABC):
 
     def call(self, answer: Answer) -> None:
         self.calls += 1
-        if self.inside >= self.shape.bound(self.capacity):
+        if not self.capacity or self.inside >= self.shape.bound(self.capacity):
             self.refused += 1
             self._clock.call_later(REFUSAL * self.shape.latency_seconds, lambda: answer(False))
             return
