@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import pamqp.commands
 import pamqp.frame
 import pamqp.header
 import redis
+
+from tests.containers import ministack
 
 #: Options of a server, in the broker's own words: lines of rabbitmq.conf, directives of redis.conf.
 Options = Mapping[str, str]
@@ -45,12 +49,18 @@ class Broker:
     #: The URL for tests of the server that listens on a port of this machine.
     url: Callable[[int], str]
     in_container: Callable[[Options], Command]
+    #: Whether Debian has it, so that there is an image of it wherever there is Debian.
+    in_debian: bool = True
     #: Options, the folder for its files, its port.
     as_process: Callable[[Options, Path, int], Command]
     #: The command of its own tool, in the environment of the server; the port is 0 in a container.
     admin: Callable[[int], Sequence[str]]
     #: Its version, if it answers; raises anything if it does not.
     version: Callable[[str], str]
+    #: How to get the program.
+    install: str
+    #: What clients of a server of ours find in their environment, so that they may use it.
+    credentials: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def given(self) -> str:
@@ -136,6 +146,7 @@ RABBITMQ: Final = Broker(
     as_process=_rabbitmq_as_process,
     admin=lambda port: [str(_rabbitmq_script("rabbitmqctl")) if port else "rabbitmqctl", "--quiet"],
     version=_rabbitmq_version,
+    install="install rabbitmq-server",
 )
 
 # Redis
@@ -177,6 +188,54 @@ REDIS: Final = Broker(
     as_process=_redis_as_process,
     admin=lambda port: ["redis-cli", "-p", str(port or 6379)],
     version=_redis_version,
+    install="install redis-server",
 )
 
-BROKERS: Final[Mapping[str, Broker]] = {broker.name: broker for broker in (RABBITMQ, REDIS)}
+# SQS: an emulator, whose data is gone when it is killed
+
+
+def _sqs_in_container(options: Options) -> Command:
+    return Command(words=[], environment={"SERVICES": "sqs", **options})
+
+
+def _sqs_as_process(options: Options, folder: Path, port: int) -> Command:
+    """It would listen on every address, open a second port, and look after somebody's containers."""
+    environment = {
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "SERVICES": "sqs",
+        "IOT_MTLS_ENABLED": "0",
+        "DOCKER_HOST": f"unix://{folder}/none",
+        "LOG_LEVEL": "WARNING",
+        **options,
+    }
+    return Command(words=[str(ministack.PROGRAM)], environment=environment)
+
+
+def _sqs_version(url: str) -> str:
+    """Of the emulator; a service that does not say answers to adapters, if it does."""
+    endpoint = dict(parse_qsl(urlsplit(url).query)).get("endpoint_url")
+    if not endpoint:
+        return "AWS"
+    with urllib.request.urlopen(f"{endpoint}/_localstack/health", timeout=5.0) as answer:
+        return str(json.load(answer)["version"])
+
+
+SQS: Final = Broker(
+    name="sqs",
+    port=4566,
+    official="localstack/localstack:4",
+    program=ministack.program,
+    url=lambda port: f"sqs://us-east-1?endpoint_url=http://127.0.0.1:{port}",
+    in_container=_sqs_in_container,
+    in_debian=False,
+    as_process=_sqs_as_process,
+    admin=lambda port: ["curl", "--silent", "--show-error", "--fail"],
+    version=_sqs_version,
+    install="run python3 -m tests.containers.ministack",
+    credentials={"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
+)
+
+BROKERS: Final[Mapping[str, Broker]] = {broker.name: broker for broker in (RABBITMQ, REDIS, SQS)}

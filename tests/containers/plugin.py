@@ -1,7 +1,7 @@
 """Fixtures: a server for each broker, shared by all processes of one test run.
 
-`rabbitmq` and `redis` are the first server that can be had; `each_rabbitmq` and `each_redis` run a test on both, the
-newest in a container and the oldest as a process. What cannot be had skips the test on a laptop and fails it in CI.
+`rabbitmq`, `redis` and `sqs` are the first server that can be had; `each_rabbitmq` and `each_redis` run a test on both,
+the newest in a container and the oldest as a process. What cannot be had skips the test on a laptop and fails it in CI.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final, cast
 
 import pytest
 
+from tests.containers.broker import BROKERS
 from tests.containers.find import Wish
 from tests.containers.keeper import Kept, ask
 
@@ -89,6 +90,15 @@ def rabbitmq(servers: Servers) -> Kept:
 def redis(servers: Servers) -> Kept:
     """A Redis server."""
     return servers("redis", "any")
+
+
+@pytest.fixture(scope="session")
+def sqs(servers: Servers) -> Kept:
+    """An SQS: real if it is given, else an emulator, with the credentials that it wants."""
+    kept = servers("sqs", "any")
+    if kept.kind != "given":
+        os.environ.update(BROKERS["sqs"].credentials)
+    return kept
 
 
 @pytest.fixture(scope="session", params=["container", "process"])

@@ -26,7 +26,7 @@ class ProcessServer(Server):
 
     def __init__(self, broker: Broker, options: Options) -> None:
         if broker.program() is None:
-            raise NoServer(f"install {broker.name}-server, or let {broker.name.upper()} run in a container")
+            raise NoServer(f"{broker.install}, or let {broker.name} run in a container")
         self._port = free_ports()
         super().__init__(broker, broker.url(self._port))
         self._folder = Path(tempfile.mkdtemp(prefix=f"leveler-{broker.name}-"))

@@ -88,6 +88,8 @@ def wanted() -> list[str]:
             out.append(f"{adapter}/")
         elif broker.given:
             out.append(f"{adapter}/given")
+        elif not broker.in_debian:
+            out.append(f"{adapter}/process")
         else:
             out += [f"{adapter}/container", f"{adapter}/process"]
     return out
