@@ -1,7 +1,7 @@
 """Polls: requests for messages that are under way, as many as there is reason for.
 
-One, while the queue is nearly empty: it waits at SQS, so an idle consumer costs a request every few seconds. When they
-come back full there are twice as many the next time; when one comes back empty there is one again.
+One, while the queue is nearly empty: it waits at SQS, so an idle consumer costs a request every few seconds. Each
+one that comes back full lets one more go; when one comes back nearly empty there is one again.
 
 A poll is never cancelled. SQS may have leased messages to it already, which nobody else would see until their lease
 ends. Whoever does not want its answer any more gets it all the same, and gives it back.
@@ -96,5 +96,5 @@ class Polls:
 
     def _next_wanted(self, asked: int, came: int) -> int:
         if came == asked == MOST_ITEMS:
-            return min(2 * self._wanted, self._most)
+            return min(self._wanted + 1, self._most)
         return self._wanted if 2 * came > asked else 1
