@@ -16,13 +16,13 @@ class SQS(UrlTarget):
 
     def __init__(self, server: Kept, **spec: Any) -> None:
         # To connect costs a tenth of a second of CPU, and the cases that run side by side wait for it.
-        super().__init__(server.url, lease_seconds=3.0)
+        super().__init__(server.url, lease_seconds=3.0, grace_seconds=1.5)
         self.name = " ".join([server.label, *spec])
         self.spec = spec
 
 
 class TestStandard(SideBySide):
-    jobs = 16
+    jobs = 12
 
     @pytest.fixture(autouse=True)
     def _server(self, sqs: Kept) -> None:
@@ -30,7 +30,7 @@ class TestStandard(SideBySide):
 
 
 class TestFifo(SideBySide):
-    jobs = 16
+    jobs = 12
 
     @pytest.fixture(autouse=True)
     def _server(self, sqs: Kept) -> None:

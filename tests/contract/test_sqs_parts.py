@@ -228,7 +228,7 @@ def test_a_request_that_fails_fails_all_that_share_it() -> None:
 
     async def story() -> list[dict[int, LevelerError]]:
         gathering = Gathering(call, SystemClock())
-        return await asyncio.gather(gathering.put([1]), gathering.put([2, 3]))
+        return list(await asyncio.gather(gathering.put([1]), gathering.put([2, 3])))
 
     assert [sorted(failed) for failed in asyncio.run(story())] == [[0], [0, 1]]
 

@@ -9,12 +9,14 @@ from typing import Final
 from tests.faults.subjects.rabbitmq import rabbitmq
 from tests.faults.subjects.redis import redis
 from tests.faults.subjects.sqlite import sqlite
+from tests.faults.subjects.sqs import sqs
 from tests.faults.subjects.subject import Place, Subject
 
 SUBJECTS: Final[Mapping[str, Callable[[Place], AbstractContextManager[Subject]]]] = {
     "sqlite": sqlite,
     "rabbitmq": rabbitmq,
     "redis": redis,
+    "sqs": sqs,
 }
 
 #: Those that keep the messages of one key in order.

@@ -40,11 +40,13 @@ def served(
     *,
     conversation: NewConversation,
     operations: Mapping[str, str],
-    alarm: Alarm,
+    alarm: Alarm | None,
     delete: Callable[[Server], None],
     options: Options,
     query: str = "",
     copies: bool = False,
+    keeps: bool = True,
+    more: Callable[[Proxy], Sequence[Fault]] = lambda proxy: (),
     calm_seconds: float = 0.0,
 ) -> Iterator[Subject]:
     """The broker, running behind a proxy.
@@ -54,12 +56,14 @@ def served(
         place: how it shall run.
         conversation: its protocol.
         operations: what can be cut, in words for people, and as the protocol's module calls it.
-        alarm: makes it run out of memory, or ends that.
+        alarm: makes it run out of memory, or ends that; None where nothing can.
         delete: removes the queue from under everybody.
         options: its own.
         query: of the URL of the processes under test.
         calm_seconds: how long it runs in peace before the first fault.
         copies: whether settlements other than a completion are made of copies.
+        keeps: whether its messages are still there when it has been killed.
+        more: faults that only it can have.
     """
     with (
         server(name, place.wish, options) as running,
@@ -67,21 +71,26 @@ def served(
     ):
         url = BROKERS[name].url(proxy.port)
         faults = [
-            *_of_the_server(running, alarm, delete),
+            *_of_the_server(running, alarm, delete, keeps=keeps),
             *_of_the_way(proxy),
             *_cuts(proxy, operations),
+            *more(proxy),
         ]
         yield Subject(
             name, running.label, f"{url}?{query}" if query else url, running.url, faults, calm_seconds, copies
         )
 
 
-def _of_the_server(running: Server, alarm: Alarm, delete: Callable[[Server], None]) -> Sequence[Fault]:
+def _of_the_server(
+    running: Server, alarm: Alarm | None, delete: Callable[[Server], None], *, keeps: bool
+) -> Sequence[Fault]:
+    killed = Fault("broker SIGKILLed", partial(_killed, running), 8.0)
+    restarted = Fault("broker restarted every 10 s", partial(_restarted, running), 3 * _RESTART_EVERY_SECONDS)
     return [
-        Fault("broker SIGKILLed", partial(_killed, running), 8.0),
-        Fault("broker out of memory", partial(_alarmed, running, alarm), 5.0),
+        *([killed] if keeps else ()),
+        *([Fault("broker out of memory", partial(_alarmed, running, alarm), 5.0)] if alarm else ()),
         Fault("broker SIGSTOPped", partial(_frozen, running), _AWAY_SECONDS),
-        Fault("broker restarted every 10 s", partial(_restarted, running), 3 * _RESTART_EVERY_SECONDS),
+        *([restarted] if keeps else ()),
         Fault("queue deleted", partial(_deleted, running, delete), 2.0, loses=True),
     ]
 
