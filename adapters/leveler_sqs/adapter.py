@@ -70,14 +70,14 @@ class SQSAdapter(Adapter):
         await self._queues.drop(queue)
 
     def sender(self, queue: QueueSpec) -> SQSSender:
-        return SQSSender(self._post(queue, reserve_bytes=policy.RESERVE_BYTES))
+        return SQSSender(self.post(queue, reserve_bytes=policy.RESERVE_BYTES))
 
     def receiver(self, queue: QueueSpec, *, capacity: int, dead: bool = False) -> SQSReceiver:
         return SQSReceiver(
             queue,
-            self._source(queue, dead=dead),
-            self._post(queue),
-            None if dead else self._post(queue, dead=True),
+            self.source(queue, dead=dead),
+            self.post(queue),
+            None if dead else self.post(queue, dead=True),
             self.clock,
             self._background,
             capacity=capacity,
@@ -92,16 +92,21 @@ class SQSAdapter(Adapter):
     async def peek(self, queue: QueueSpec, limit: int, *, dead: bool = False) -> Sequence[Message]:
         if not dead:
             raise Unsupported(f"queue {queue.name!r}: SQS shows no messages without delivering them, which counts")
-        return await inspection.peek(self._source(queue, dead=True), limit)
+        return await inspection.peek(self.source(queue, dead=True), limit)
 
     async def purge(self, queue: QueueSpec, *, dead: bool = False) -> int:
-        return await inspection.purge(self._source(queue, dead=dead))
+        return await inspection.purge(self.source(queue, dead=dead))
 
-    def _source(self, queue: QueueSpec, *, dead: bool) -> Source:
+    def name(self, queue: QueueSpec) -> str:
+        """As SQS knows the queue."""
+        return self._queues.name(queue)
+
+    def source(self, queue: QueueSpec, *, dead: bool) -> Source:
+        """Its messages, request by request. `source` and `post` are also for whoever is handed messages by others."""
         name = self._queues.name(queue, dead=dead)
         return Source(name, self._calls, self._queues, self.clock, lease_seconds=queue.lease_seconds, dead=dead)
 
-    def _post(self, queue: QueueSpec, *, dead: bool = False, reserve_bytes: int = 0) -> Post:
+    def post(self, queue: QueueSpec, *, dead: bool = False, reserve_bytes: int = 0) -> Post:
         """To the queue, or to its dead letters. What a user sends leaves room for what a dead letter adds."""
         return Post(
             self._queues.name(queue, dead=dead),

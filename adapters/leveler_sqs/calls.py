@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack
 from functools import cache
 from typing import Any, Final
 
@@ -13,6 +12,7 @@ from botocore.loaders import Loader, create_loader
 
 from leveler.errors import AccessDenied, ConfigError, NotStarted
 from leveler_sqs.errors import translate
+from leveler_sqs.line import Line
 from leveler_sqs.location import Location
 from leveler_sqs.options import SQSOptions
 
@@ -36,46 +36,61 @@ class Calls:
     def __init__(self, location: Location, options: SQSOptions, deadline_seconds: float) -> None:
         self._location = location
         self._options = options
-        self._deadline_seconds = deadline_seconds
-        self._open = AsyncExitStack()
-        self._client: Any = None
+        self.deadline_seconds = deadline_seconds
+        self._line: Line | None = None
+        self._leaving = asyncio.Lock()
         self.place = str(location)
 
     async def open(self) -> None:
         """Make the client, and see that somebody answers who knows us."""
         try:
-            await self._make()
+            self._line = await self._new_line()
         except Exception as error:
             raise translate(error, self.place, "open") from error
         try:
             await self.ask("list_queues", "look around", MaxResults=1)
         except AccessDenied as error:
-            if "not authorized" not in str(error) and "AccessDenied" not in str(error):
+            if "AccessDenied" not in str(error):
                 raise
             # Least privilege: who may not list queues may still use some.
 
     async def close(self) -> None:
-        self._client = None
-        await self._open.aclose()
+        if self._line is not None:
+            line, self._line = self._line, None
+            await line.retire()
 
-    async def ask(self, operation: str, doing: str, *, seconds: float = 0.0, **parameters: Any) -> Answer:
+    async def ask(self, operation: str, doing: str, *, within: float | None = None, **parameters: Any) -> Answer:
         """The answer to one request.
 
         Args:
             operation: as the client calls it.
             doing: the same for people, with the queue.
-            seconds: how long it may wait besides the deadline.
+            within: how many seconds it may take; by default the deadline.
             parameters: of the operation.
         """
-        if self._client is None:
+        if (line := self._line) is None:
             raise NotStarted(f"{self.place} is not open: use the adapter inside 'async with'")
         try:
-            async with asyncio.timeout(seconds + self._deadline_seconds):
-                return await getattr(self._client, operation)(**parameters)
+            async with line.used() as client, asyncio.timeout(within or self.deadline_seconds):
+                return await getattr(client, operation)(**parameters)
+        except TimeoutError as error:
+            await self._leave(line)
+            raise translate(error, self.place, doing) from error
         except Exception as error:
             raise translate(error, self.place, doing) from error
 
-    async def _make(self) -> None:
+    async def _leave(self, silent: Line) -> None:
+        """Other connections of that client may be as silent as the one that did not answer: have new ones."""
+        async with self._leaving:
+            if self._line is not silent:  # somebody has done it, or all is over
+                return
+            try:
+                self._line = await self._new_line()
+            except Exception as error:
+                raise translate(error, self.place, "open") from error
+            await silent.retire()
+
+    async def _new_line(self) -> Line:
         session = AioSession(profile=self._options.profile or None)
         session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
         region = self._location.region or session.get_config_variable("region")
@@ -89,13 +104,14 @@ class Calls:
         config = AioConfig(
             retries={"total_max_attempts": 1},
             max_pool_connections=_CONNECTIONS,
-            connect_timeout=self._deadline_seconds,
+            connect_timeout=self.deadline_seconds,
             read_timeout=_READ_SECONDS,
         )
-        making = session.create_client(
-            "sqs", region_name=region, endpoint_url=self._location.endpoint_url, config=config
+        line = Line()
+        await line.connect(
+            session.create_client("sqs", region_name=region, endpoint_url=self._location.endpoint_url, config=config)
         )
-        self._client = await self._open.enter_async_context(making)
+        return line
 
 
 @cache

@@ -81,11 +81,12 @@ def check_redrive(queue: QueueSpec, name: str, attributes: Attributes) -> None:
         ConfigError: SQS would take messages away before leveler has given them up.
     """
     receives, _ = _redrive(attributes)
-    if receives is not None and receives <= queue.max_deliveries:
+    if receives is not None and receives < queue.max_deliveries:
         raise ConfigError(
-            f"queue {name!r}: its redrive policy has maxReceiveCount {receives}, and leveler delivers up to "
-            f"{queue.max_deliveries} times (max_deliveries): SQS would move messages to the dead letters first, "
-            f"without a reason; set maxReceiveCount to {queue.max_deliveries + 1} or more, or lower max_deliveries"
+            f"queue {name!r}: its redrive policy has maxReceiveCount {receives}, and leveler may receive a message "
+            f"{queue.max_deliveries} times before it gives it up (max_deliveries and one more): SQS would move messages "
+            f"to the dead letters first, without a reason; set maxReceiveCount to {queue.max_deliveries} or more, or "
+            "lower max_deliveries"
         )
 
 

@@ -17,6 +17,8 @@ from leveler_sqs.policy import visibility_seconds
 from leveler_sqs.queues import Queues
 
 _ATTRIBUTES: Final = list(ATTRIBUTES)
+#: A poll whose time is over answers at once; a silent one is worth no longer than this.
+_ANSWER_SECONDS: Final = 5.0
 
 
 class Change(NamedTuple):
@@ -52,7 +54,7 @@ class Source:
         answer = await self._ask(
             "receive_message",
             "receive from",
-            seconds=wait_seconds,
+            within=wait_seconds + min(self._calls.deadline_seconds, _ANSWER_SECONDS),
             MaxNumberOfMessages=count,
             WaitTimeSeconds=wait_seconds,
             VisibilityTimeout=visibility_seconds(self.lease_seconds),
@@ -103,11 +105,11 @@ class Source:
         failed = answer.get("Failed", ())
         return {int(one["Id"]): of_entry(one, self._calls.place, f"{doing} queue {self.name!r}") for one in failed}
 
-    async def _ask(self, operation: str, doing: str, *, seconds: float = 0.0, **parameters: Any) -> Answer:
+    async def _ask(self, operation: str, doing: str, *, within: float | None = None, **parameters: Any) -> Answer:
         url = await self._queues.url(self.name)
         try:
             return await self._calls.ask(
-                operation, f"{doing} queue {self.name!r}", seconds=seconds, QueueUrl=url, **parameters
+                operation, f"{doing} queue {self.name!r}", within=within, QueueUrl=url, **parameters
             )
         except QueueNotFound:
             self._queues.forget(self.name)

@@ -21,13 +21,14 @@ import msgspec
 from tests.benchmarks.figures import figures, table
 from tests.benchmarks.rounds import Plan, take
 from tests.benchmarks.suites import SUITES
+from tests.containers.broker import BROKERS
 from tests.containers.find import server
 from tests.containers.server import NoServer
 
 _RESULTS = Path("build/benchmarks.json")
 
 #: Suites on a server that runs for as long as all of their rounds.
-SERVED = {"rabbitmq"}
+SERVED = {"rabbitmq", "sqs"}
 
 
 def main() -> int:
@@ -70,6 +71,7 @@ def servers(suites: Collection[str]) -> Iterator[None]:
             variable = f"LEVELER_TEST_{name.upper()}_URL"
             if not os.environ.get(variable):
                 os.environ[variable] = running.enter_context(server(name)).url
+                os.environ.update(BROKERS[name].credentials)
         yield
 
 
