@@ -48,11 +48,22 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
         "cut before the reply to a completion",
         "cut before the reply to a renewal or give-back",
     ),
+    "sqs": (
+        "SIGKILL",
+        "SIGTERM",
+        "endpoint down",
+        "throttled",
+        "half of each batch refused",
+        "leases that end early",
+        "all connections reset",
+        "cut before the answer to a send",
+        "cut before the answer to a completion",
+    ),
 }
 #: RabbitMQ counts a delivery of everything that a lost connection, or a killed process, had fetched. Where killers and
 #: connections that are cut come together as thick as here, good messages are counted beyond max_deliveries; killers
 #: have a test of their own below.
-KILLERS: Final[Mapping[str, int]] = {"sqlite": 2, "rabbitmq": 0, "redis": 2, "storagequeue": 2}
+KILLERS: Final[Mapping[str, int]] = {"sqlite": 2, "rabbitmq": 0, "redis": 2, "sqs": 2, "storagequeue": 2}
 #: What the proof needs: a bug, the faults that bring it out on a broker, and what it is seen as.
 PLANTED: Final = [
     ("sqlite", "acknowledge_first", (), "lost"),

@@ -13,7 +13,8 @@ from itertools import cycle
 from typing import Final, get_args
 from urllib.parse import urlsplit
 
-from tests.containers.broker import BROKERS, Options
+from tests.containers.broker import Options
+from tests.containers.brokers import BROKERS
 from tests.containers.find import server
 from tests.containers.port import free_ports
 from tests.containers.server import Server
@@ -47,6 +48,8 @@ def served(
     lasting: bool = True,
     query: str = "",
     copies: bool = False,
+    keeps: bool = True,
+    more: Callable[[Proxy], Sequence[Fault]] = lambda proxy: (),
     calm_seconds: float = 0.0,
 ) -> Iterator[Subject]:
     """The broker, running behind a proxy.
@@ -63,6 +66,8 @@ def served(
         query: of the URL of the processes under test.
         calm_seconds: how long it runs in peace before the first fault.
         copies: whether settlements other than a completion are made of copies.
+        keeps: whether its messages are still there when it has been killed.
+        more: faults that only it can have.
     """
     with (
         server(name, place.wish, options) as running,
@@ -70,9 +75,10 @@ def served(
     ):
         url = BROKERS[name].url(proxy.port)
         faults = [
-            *_of_the_server(running, alarm, delete, lasting=lasting),
+            *_of_the_server(running, alarm, delete, lasting=lasting, keeps=keeps),
             *_of_the_way(proxy),
             *_cuts(proxy, operations),
+            *more(proxy),
         ]
         yield Subject(
             name, running.label, f"{url}{'&' if '?' in url else '?'}{query}", running.url, faults, calm_seconds, copies
@@ -80,16 +86,17 @@ def served(
 
 
 def _of_the_server(
-    running: Server, alarm: Alarm | None, delete: Callable[[Server], None], *, lasting: bool
+    running: Server, alarm: Alarm | None, delete: Callable[[Server], None], *, lasting: bool, keeps: bool
 ) -> Iterator[Fault]:
     end = running.kill if lasting else running.stop
-    yield Fault("broker SIGKILLed", partial(_ended, running, running.kill), 8.0, loses=not lasting)
-    if not lasting:
-        yield Fault("broker SIGTERMed", partial(_ended, running, running.stop), 8.0)
+    if keeps:
+        yield Fault("broker SIGKILLed", partial(_ended, running, running.kill), 8.0, loses=not lasting)
+        if not lasting:
+            yield Fault("broker SIGTERMed", partial(_ended, running, running.stop), 8.0)
+        yield Fault("broker restarted every 10 s", partial(_restarted, running, end), 3 * _RESTART_EVERY_SECONDS)
     if alarm:
         yield Fault("broker out of memory", partial(_alarmed, running, alarm), 5.0)
     yield Fault("broker SIGSTOPped", partial(_frozen, running), _AWAY_SECONDS)
-    yield Fault("broker restarted every 10 s", partial(_restarted, running, end), 3 * _RESTART_EVERY_SECONDS)
     yield Fault("queue deleted", partial(_deleted, running, delete), 2.0, loses=True)
 
 
