@@ -20,6 +20,8 @@ import msgspec
 
 from tests.benchmarks.figures import Figure, figures, table
 from tests.benchmarks.leveling import suite as leveling
+from tests.benchmarks.leveling.rows import ROWS
+from tests.benchmarks.leveling.traces import TRACES
 from tests.benchmarks.rounds import Plan, take
 from tests.benchmarks.suites import SUITES
 from tests.containers.brokers import BROKERS
@@ -64,7 +66,7 @@ def main() -> int:
         return 1
     levelled: list[Figure] = []
     if LEVELING in (given.only or known):
-        levelled = leveling.take(leveling.UNSEEN, leveling.ROWS, leveling.TRACES, progress)
+        levelled = leveling.take(leveling.UNSEEN, ROWS, TRACES, progress)
         lines += levelled
     given.json.parent.mkdir(parents=True, exist_ok=True)
     given.json.write_bytes(msgspec.json.format(msgspec.json.encode(lines)) + b"\n")

@@ -86,6 +86,10 @@ class Downstream(ABC):
         self._moved(1)
         self._enter(self._rng.gammavariate(self._alpha, self._beta), answer)
 
+    def begin(self) -> None:
+        """Count from now on, where time has not begun at 0."""
+        self._since = self._clock.monotonic()
+
     def become(self, capacity: float) -> None:
         """Serve so many at once from now on. 0 = dead: whoever is inside is refused, too."""
         self.capacity = capacity
