@@ -85,8 +85,8 @@ def check_redrive(queue: QueueSpec, name: str, attributes: Attributes) -> None:
         raise ConfigError(
             f"queue {name!r}: its redrive policy has maxReceiveCount {receives}, and leveler may receive a message "
             f"{queue.max_deliveries} times before it gives it up (max_deliveries and one more): SQS would move "
-            f"messages to the dead letters first, without a reason; set maxReceiveCount to {queue.max_deliveries} or more, or "
-            "lower max_deliveries"
+            "messages to the dead letters first, without a reason; set maxReceiveCount to "
+            f"{queue.max_deliveries} or more, or lower max_deliveries"
         )
 
 
