@@ -144,7 +144,7 @@ class Consumer:
         self._standby = Standby(
             self._clock,
             shut_seconds=limits.shut_seconds,
-            is_down=limits.is_down,
+            is_down=lambda: limits.down_seconds() is not None,
             pause=self._intake.pause,
             resume=self._intake.resume,
             stop=self._intake.stop,
@@ -221,8 +221,8 @@ class Consumer:
 
     def _decide(self, held: Held, outcome: Outcome) -> Decision:
         held.outcome = None if held.lost else outcome
-        is_down = self._limits.is_down()
-        return decide(outcome, held.delivery, self._rules, self._clock.now(), self._around.rng, is_down=is_down)
+        down = self._limits.down_seconds()
+        return decide(outcome, held.delivery, self._rules, self._clock.now(), self._around.rng, down_seconds=down)
 
     def _settle(self, held: Held, decision: Decision) -> None:
         if held.lost:

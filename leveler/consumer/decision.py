@@ -8,7 +8,7 @@ on arrival          deliveries > max_deliveries     dead letter: crash-loop
 
 after a run         Completed                       complete
                     Retry, any exception            back, counted, as the policy says; or dead letter
-                    the same, its downstream down   the last attempt is not spent: back, uncounted, for long
+                    the same, its downstream down   the last attempt is not spent: back, uncounted
                     Throttled, Snooze               back, uncounted, after what they ask; too old: dead letter
                     Reject, undecodable             dead letter
                     cut by a stop                   back at once, counted
@@ -114,7 +114,13 @@ def starts_alone(delivery: Delivery, rules: Rules) -> bool:
 
 
 def decide(
-    outcome: Outcome, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random, *, is_down: bool = False
+    outcome: Outcome,
+    delivery: Delivery,
+    rules: Rules,
+    now: datetime,
+    rng: random.Random,
+    *,
+    down_seconds: float | None = None,
 ) -> Decision:
     """What becomes of a delivery after a run that ended with `outcome`.
 
@@ -124,11 +130,11 @@ def decide(
         rules: of the consumer.
         now: the wall clock.
         rng: chance, for jitter.
-        is_down: the downstream does not do its work, whatever the message: none dies of that.
+        down_seconds: for how long the downstream has not done its work, whatever the message: none dies of that.
     """
     try:
-        if is_down and isinstance(outcome, Retry) and (spared := _spared(outcome, delivery, rules, now)):
-            return spared
+        if down_seconds is not None and isinstance(outcome, Retry) and _is_last(outcome, delivery, rules, now):
+            return _spared(outcome, delivery, rules, down_seconds, rng)
         return _decide(outcome, delivery, rules, now, rng)
     except Exception as error:  # an outcome class of the user's own, made wrongly: it failed like any other exception
         return _retry(Failed(error), delivery, rules, now, rng)
@@ -172,12 +178,17 @@ def _retry(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime, rng:
     return Abandon(delivery, min(max(delay, rules.retry.floor_seconds), rules.longest_seconds))
 
 
-def _spared(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime) -> Decision | None:
-    """Back, though this was its last attempt; for long, so that others are tried before it: it may be its own fault."""
+def _is_last(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime) -> bool:
     age = delivery.message.age_seconds(now)
-    if rules.retry.gives_up(delivery.attempt, age, _error_of(outcome)) != "exhausted":
-        return None
-    return rules.give_back(delivery, max(outcome.after_seconds or 0.0, rules.retry.cap_seconds))
+    return rules.retry.gives_up(delivery.attempt, age, _error_of(outcome)) == "exhausted"
+
+
+def _spared(outcome: Retry, delivery: Delivery, rules: Rules, down_seconds: float, rng: random.Random) -> Decision:
+    """Back, though this was its last attempt. The longer the downstream has been down the later: others are tried
+    before it, for it may be its own fault, and then it must not be every probe."""
+    delay = rules.retry.delay_seconds(delivery.attempt, 0.0, _error_of(outcome), rng)
+    longer = min(down_seconds, rules.retry.cap_seconds)
+    return rules.give_back(delivery, max(outcome.after_seconds or 0.0, delay, longer))
 
 
 def _error_of(outcome: Retry) -> BaseException | None:
