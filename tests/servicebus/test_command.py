@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,4 +165,28 @@ def test_a_key_of_ones_own_is_not_printed(tmp_path: Path) -> None:
 
     run(story())
     assert "SharedAccessKeyName=mine;SharedAccessKey=..." in said[0]["connection_string"]
+    assert said[0]["url"].startswith("servicebus://mine:...@127.0.0.1:")
     assert "very secret" not in str(said)
+
+
+def test_it_prints_what_to_connect_with_and_ends_at_a_signal() -> None:
+    command = [sys.executable, "-m", "leveler", "emulate", "servicebus", "--port", "0", "--admin-port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            assert running.stdout is not None
+            ready, connection, admin = (running.stdout.readline() for _ in range(3))
+            running.send_signal(signal.SIGTERM)
+            assert running.wait(10) == 0
+        finally:
+            running.kill()
+    port = r"127\.0\.0\.1:\d+"
+    known = "RootManageSharedAccessKey"
+    assert re.fullmatch(
+        rf"servicebus is ready: servicebus://{known}:SAS_KEY_VALUE@{port}\?insecure=true&admin_port=\d+\n", ready
+    )
+    assert re.fullmatch(
+        rf"  connection string: Endpoint=sb://{port};SharedAccessKeyName={known};SharedAccessKey=SAS_KEY_VALUE;"
+        r"UseDevelopmentEmulator=true;\n",
+        connection,
+    )
+    assert re.fullmatch(rf"  admin url: http://{port}\n", admin)
