@@ -24,6 +24,7 @@ from azure.servicebus.aio import ServiceBusClient as AsyncClient
 from azure.servicebus.exceptions import (
     MessageLockLostError,
     MessageNotFoundError,
+    MessagingEntityNotFoundError,
     OperationTimeoutError,
     ServiceBusAuthenticationError,
     ServiceBusAuthorizationError,
@@ -371,6 +372,15 @@ def test_dead_letters_of_sessions_are_read_without_a_session() -> None:
                 [letter] = await receiver.receive_messages(1, max_wait_time=5)
                 assert (letter.session_id, letter.dead_letter_reason) == ("a", "r")
                 await receiver.complete_message(letter)
+
+    run(story())
+
+
+def test_topics_are_refused_by_their_name() -> None:
+    async def story() -> None:
+        async with emulator() as rig, rig.client() as client:
+            with pytest.raises(MessagingEntityNotFoundError, match="Topics are not emulated"):
+                await client.get_subscription_receiver("topic", "one").__aenter__()
 
     run(story())
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from leveler_servicebus.emulator.amqp.message import Content, with_application
+from leveler_servicebus.emulator.entity.due import Due
 from leveler_servicebus.emulator.entity.journal import Journal, Nothing
 from leveler_servicebus.emulator.entity.recent import Recent
 from leveler_servicebus.emulator.entity.refusal import (
@@ -72,9 +73,9 @@ class Queue:
         self._messages: dict[int, Stored] = {}
         self._ready: list[int] = []
         self._locked: dict[bytes, Stored] = {}
-        self._lock_ends: list[tuple[int, bytes]] = []
-        self._scheduled: list[tuple[int, int]] = []
-        self._expiry: list[tuple[int, int]] = []
+        self._lock_ends = Due(self._locked_until)
+        self._scheduled = Due(self._scheduled_for)
+        self._lives = Due(self._expires)
         self._recent = Recent(settings.duplicate_window_ms)
         self.sessions = Sessions()
 
@@ -131,7 +132,7 @@ class Queue:
             self._journal.remember(content.message_id, self._recent.add(content.message_id, now_ms))
         if content.scheduled_ms is not None and content.scheduled_ms > now_ms:
             message = Stored(self._next_sequence(), content, content.scheduled_ms, state=State.SCHEDULED)
-            heapq.heappush(self._scheduled, (content.scheduled_ms, message.sequence))
+            self._scheduled.add(content.scheduled_ms, message.sequence)
         else:
             message = Stored(self._next_sequence(), content, now_ms)
             self._arrive(message)
@@ -147,8 +148,13 @@ class Queue:
             ttl_ms = min(ttl_ms, message.content.ttl_ms)
         if ttl_ms < FOREVER_MS:
             message.expires_ms = message.enqueued_ms + ttl_ms
-            heapq.heappush(self._expiry, (message.expires_ms, message.sequence))
+        self._may_expire(message)
         self._make_ready(message)
+
+    def _may_expire(self, message: Stored) -> None:
+        """From now on, for nobody has it."""
+        if message.expires_ms < FOREVER_MS:
+            self._lives.add(message.expires_ms, message.sequence)
 
     def _make_ready(self, message: Stored) -> None:
         if self.has_sessions:
@@ -226,7 +232,7 @@ class Queue:
         self._locked[message.token] = message
         if session is None:
             message.locked_until_ms = now_ms + self.settings.lock_ms
-            heapq.heappush(self._lock_ends, (message.locked_until_ms, message.token))
+            self._lock_ends.add(message.locked_until_ms, message.token)
         else:
             message.locked_until_ms = session.locked_until_ms
             session.held.add(message.token)
@@ -250,6 +256,7 @@ class Queue:
         """It stays, and is only taken by its number."""
         message = self._held(token, now_ms, owner)
         self._unlock(message)
+        self._may_expire(message)
         message.state = State.DEFERRED
         self._journal.put(message)
 
@@ -266,7 +273,7 @@ class Queue:
         """Start the lock anew; until when it lasts."""
         message = self._held(token, now_ms, None)
         message.locked_until_ms = now_ms + self.settings.lock_ms
-        heapq.heappush(self._lock_ends, (message.locked_until_ms, token))
+        self._lock_ends.add(message.locked_until_ms, token)
         self._journal.put(message)
         return message.locked_until_ms
 
@@ -303,7 +310,9 @@ class Queue:
         self._journal.put(message)
         if message.expires_ms <= now_ms:
             self._expire(message, now_ms)
-        elif message.state is State.ACTIVE:
+            return
+        self._may_expire(message)
+        if message.state is State.ACTIVE:
             self._make_ready(message)
 
     def _unlock(self, message: Stored) -> None:
@@ -344,51 +353,50 @@ class Queue:
             message.token = b""
         if message.token:
             self._locked[message.token] = message
-            heapq.heappush(self._lock_ends, (message.locked_until_ms, message.token))
+            self._lock_ends.add(message.locked_until_ms, message.token)
         elif message.state is State.SCHEDULED:
-            heapq.heappush(self._scheduled, (message.enqueued_ms, message.sequence))
+            self._scheduled.add(message.enqueued_ms, message.sequence)
         elif message.state is State.ACTIVE:
             self._make_ready(message)
-        if message.expires_ms < FOREVER_MS:
-            heapq.heappush(self._expiry, (message.expires_ms, message.sequence))
+        self._may_expire(message)
 
     # ---- time
 
     def advance(self, now_ms: int) -> None:
         """What has become due until now: ends of locks, scheduled messages, ends of lives."""
-        while self._lock_ends and self._lock_ends[0][0] <= now_ms:
-            message = self._locked.get(heapq.heappop(self._lock_ends)[1])
-            if message is not None and message.locked_until_ms <= now_ms:
-                self._give_back(message, now_ms, counted=True)
+        for token in self._lock_ends.pop(now_ms):
+            self._give_back(self._locked[token], now_ms, counted=True)
         for session in self.sessions.expired(now_ms):
             self.end_session(session, now_ms, counted=True)
-        while self._scheduled and self._scheduled[0][0] <= now_ms:
-            self._enqueue_scheduled(heapq.heappop(self._scheduled)[1])
-        while self._expiry and self._expiry[0][0] <= now_ms:
-            expired = self._messages.get(heapq.heappop(self._expiry)[1])
-            if expired is not None and not expired.token and expired.expires_ms <= now_ms:
-                self._expire(expired, now_ms)
+        for sequence in self._scheduled.pop(now_ms):
+            self._enqueue_scheduled(self._messages[sequence])
+        for sequence in self._lives.pop(now_ms):
+            self._expire(self._messages[sequence], now_ms)
         if self.dead is not None:
             self.dead.advance(now_ms)
 
     def next_due_ms(self) -> int | None:
         """When `advance` will have something to do, at the earliest."""
-        while self._lock_ends and self._lock_ends[0][1] not in self._locked:
-            heapq.heappop(self._lock_ends)
-        while self._expiry and self._expiry[0][1] not in self._messages:
-            heapq.heappop(self._expiry)
-        heads = [heap[0][0] for heap in (self._lock_ends, self._scheduled, self._expiry) if heap]
-        if (session_ms := self.sessions.next_due_ms()) is not None:
-            heads.append(session_ms)
-        if self.dead is not None and (dead_ms := self.dead.next_due_ms()) is not None:
-            heads.append(dead_ms)
-        return min(heads, default=None)
+        due = [self._lock_ends.next_ms(), self._scheduled.next_ms(), self._lives.next_ms(), self.sessions.next_due_ms()]
+        if self.dead is not None:
+            due.append(self.dead.next_due_ms())
+        return min((due_ms for due_ms in due if due_ms is not None), default=None)
 
-    def _enqueue_scheduled(self, sequence: int) -> None:
-        """As if it had been sent now: with a new sequence number."""
+    def _locked_until(self, token: bytes) -> int | None:
+        message = self._locked.get(token)
+        return None if message is None else message.locked_until_ms
+
+    def _scheduled_for(self, sequence: int) -> int | None:
         message = self._messages.get(sequence)
-        if message is None or message.state is not State.SCHEDULED:
-            return
+        return None if message is None or message.state is not State.SCHEDULED else message.enqueued_ms
+
+    def _expires(self, sequence: int) -> int | None:
+        """What is locked does not expire before it is given back."""
+        message = self._messages.get(sequence)
+        return None if message is None or message.token else message.expires_ms
+
+    def _enqueue_scheduled(self, message: Stored) -> None:
+        """As if it had been sent now: with a new sequence number."""
         self._remove(message)
         message.sequence, message.state = self._next_sequence(), State.ACTIVE
         self._messages[message.sequence] = message
