@@ -71,6 +71,8 @@ def test_what_is_locked_does_not_expire_until_it_is_given_back() -> None:
     queue.advance(600)
     assert queue.counts() == (1, 0, 0, 1)
     queue.release(held.token, 600)
+    assert queue.take(1, 600) == []
+    queue.advance(600)
 
     assert queue.counts().active == 0
     assert queue.dead is not None
