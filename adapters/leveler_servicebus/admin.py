@@ -168,7 +168,7 @@ def _seconds(given: timedelta | str | None) -> float:
     return given.total_seconds() if isinstance(given, timedelta) else 0.0
 
 
-class _Elsewhere(AioHttpTransport):
+class _Elsewhere(AioHttpTransport):  # type: ignore[misc]
     """The client of the admin API only knows one place for it: HTTPS, on the port of its own. An emulator has another.
 
     Args:
@@ -179,7 +179,7 @@ class _Elsewhere(AioHttpTransport):
         super().__init__()
         self._url = urlsplit(url)
 
-    async def send(self, request: Any, **options: Any) -> Any:  # type: ignore[override]
+    async def send(self, request: Any, **options: Any) -> Any:
         asked = urlsplit(request.url)
         request.url = asked._replace(scheme=self._url.scheme, netloc=self._url.netloc).geturl()
         return await super().send(request, **options)

@@ -1,8 +1,8 @@
 """Fixtures: a server for each broker, shared by all processes of one test run.
 
-`rabbitmq` and `redis` are the first server that can be had, `servicebus` and `storagequeue` are processes; `each_rabbitmq` and
-`each_redis` run a test on both, the newest in a container and the oldest as a process. What cannot be had skips the
-test on a laptop and fails it in CI.
+`rabbitmq` and `redis` are the first server that can be had, `servicebus` and `storagequeue` are processes;
+`each_rabbitmq` and `each_redis` run a test on both, the newest in a container and the oldest as a process. What cannot
+be had skips the test on a laptop and fails it in CI.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Final
 
 from tests.faults.subjects.rabbitmq import rabbitmq
 from tests.faults.subjects.redis import redis
+from tests.faults.subjects.servicebus import servicebus
 from tests.faults.subjects.sqlite import sqlite
 from tests.faults.subjects.storagequeue import storagequeue
 from tests.faults.subjects.subject import Place, Subject
@@ -16,6 +17,7 @@ SUBJECTS: Final[Mapping[str, Callable[[Place], AbstractContextManager[Subject]]]
     "sqlite": sqlite,
     "rabbitmq": rabbitmq,
     "redis": redis,
+    "servicebus": servicebus,
     "storagequeue": storagequeue,
 }
 
