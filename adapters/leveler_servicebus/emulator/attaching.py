@@ -20,6 +20,7 @@ from leveler_servicebus.emulator.signature import LISTEN, SEND
 from leveler_servicebus.emulator.terminus import (
     CBS,
     LOCKED_UNTIL,
+    MOST_BATCH_BYTES,
     OPERATION_TIMEOUT,
     SESSION_FILTER,
     Address,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 
 #: How long the next free session is waited for, if the client does not say.
 SESSION_WAIT_MS: Final = 65_000
+
+#: Largest batch, where larger messages are allowed.
+LARGEST_BATCH_BYTES: Final = 1024 * 1024
 
 _SETTLED: Final = 1
 _NODE_MESSAGE_BYTES: Final = 1024 * 1024
@@ -68,6 +72,7 @@ def _attach_sender(session: SessionEnd, wanted: Attach) -> None:
         link.grant()
         return
     queue = session.service.namespace.find(at.entity)
+    properties: dict[Symbol, Any] | None = None
     if at.management:
         _authorize(session, at.entity, SEND, LISTEN)
         link = Incoming(session, wanted, partial(answer_request, session, queue))
@@ -81,7 +86,8 @@ def _attach_sender(session: SessionEnd, wanted: Attach) -> None:
         link = Incoming(session, wanted, sender_to(session, queue))
         link.entity = at.entity
         max_bytes = queue.settings.max_message_bytes
-    _attached(session, link, wanted, max_bytes=max_bytes)
+        properties = {MOST_BATCH_BYTES: ULong(min(max_bytes, LARGEST_BATCH_BYTES))}
+    _attached(session, link, wanted, max_bytes=max_bytes, properties=properties)
     link.grant()
 
 

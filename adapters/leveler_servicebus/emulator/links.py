@@ -39,7 +39,6 @@ class Link:
 
     def detach(self, condition: str, description: str) -> None:
         """Take it away."""
-        self.end(orderly=True)
         self.session.detach(self.handle, condition, description)
 
     def touched(self) -> None:

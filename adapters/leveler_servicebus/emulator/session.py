@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from leveler_servicebus.emulator.amqp.encoder import FALSE, TRUE, encode_list, section, uint
 from leveler_servicebus.emulator.amqp.frames import frame_of
@@ -18,8 +18,7 @@ from leveler_servicebus.emulator.amqp.performatives import (
 )
 from leveler_servicebus.emulator.amqp.values import DecodeError, Encoded, UInt, UShort
 from leveler_servicebus.emulator.attaching import attach
-from leveler_servicebus.emulator.entity.refusal import MESSAGE_LOCK_LOST
-from leveler_servicebus.emulator.terminus import error, rejected
+from leveler_servicebus.emulator.terminus import error
 
 if TYPE_CHECKING:
     from leveler_servicebus.emulator.connection import Connection
@@ -32,7 +31,23 @@ WINDOW: Final = 5000
 #: More deliveries than a session may have unsettled: a range beyond it is nonsense.
 _MOST_SETTLED: Final = 100_000
 
-_GONE: Final = rejected(MESSAGE_LOCK_LOST, "The delivery is not known, or has been settled before.")
+
+class Run(NamedTuple):
+    """Deliveries one after the other with the same outcome: one frame says it of all."""
+
+    first: int
+    last: int
+    outcome: Encoded
+
+
+def _runs(outcomes: Iterable[tuple[int, Encoded]]) -> list[Run]:
+    runs: list[Run] = []
+    for delivery_id, outcome in outcomes:
+        if runs and runs[-1].last == delivery_id - 1 and runs[-1].outcome == outcome:
+            runs[-1] = runs[-1]._replace(last=delivery_id)
+        else:
+            runs.append(Run(delivery_id, delivery_id, outcome))
+    return runs
 
 
 class SessionEnd:
@@ -104,23 +119,21 @@ class SessionEnd:
         last = disposition.last if disposition.last is not None else first
         if not disposition.role or last - first > _MOST_SETTLED:
             return
-        answers = [self._settle(number, disposition.state) for number in range(first, last + 1)]
-        if disposition.settled:
-            return
-        start = 0
-        for at in range(1, len(answers) + 1):
-            if at == len(answers) or answers[at] != answers[start]:
-                self.settled(first + start, first + at - 1, answers[start], sender=True)
-                start = at
+        for run in _runs(self._settle(range(first, last + 1), disposition.state)):
+            if not disposition.settled:
+                self.settled(run.first, run.last, run.outcome, sender=True)
 
-    def _settle(self, delivery_id: int, state: Any) -> Encoded:
-        link, token = self.unsettled.pop(delivery_id, (None, b""))
-        return _GONE if link is None else link.settle(token, state)
+    def _settle(self, delivery_ids: range, state: Any) -> Iterator[tuple[int, Encoded]]:
+        """What is not known is passed over: its link has been detached, and nobody waits for an answer there."""
+        for delivery_id in delivery_ids:
+            if delivery_id in self.unsettled:
+                link, token = self.unsettled.pop(delivery_id)
+                yield delivery_id, link.settle(token, state)
 
     def _detach(self, detach: Detach, payload: bytes) -> None:
         link = self.links.pop(detach.handle, None)
         if link is not None:
-            link.end(orderly=True)
+            self._end_link(link, orderly=True)
             self.send(Detach(UInt(detach.handle), True))
 
     def _unexpected(self, performative: Any, payload: bytes) -> None:
@@ -128,9 +141,12 @@ class SessionEnd:
 
     def _end_links(self, *, orderly: bool) -> None:
         links, self.links = self.links, {}
-        self.unsettled.clear()
         for link in links.values():
-            link.end(orderly=orderly)
+            self._end_link(link, orderly=orderly)
+
+    def _end_link(self, link: Link, *, orderly: bool) -> None:
+        self.unsettled = {number: one for number, one in self.unsettled.items() if one[0] is not link}
+        link.end(orderly=orderly)
 
     # ---- to the client
 
@@ -169,7 +185,9 @@ class SessionEnd:
 
     def detach(self, handle: int, condition: str, description: str) -> None:
         """Take a link away from the client, and say why."""
-        self.links.pop(handle, None)
+        link = self.links.pop(handle, None)
+        if link is not None:
+            self._end_link(link, orderly=True)
         self.send(Detach(UInt(handle), True, error(condition, description)))
 
 

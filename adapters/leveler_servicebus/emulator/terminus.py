@@ -11,6 +11,8 @@ from leveler_servicebus.emulator.signature import path_of
 
 SESSION_FILTER: Final = Symbol("com.microsoft:session-filter")
 LOCKED_UNTIL: Final = Symbol("com.microsoft:locked-until-utc")
+#: How much fits into a batch; without it, clients take 256 KiB for granted.
+MOST_BATCH_BYTES: Final = Symbol("com.microsoft:max-message-batch-size")
 OPERATION_TIMEOUT: Final = Symbol("com.microsoft:timeout")
 DEAD_LETTER: Final = Symbol("com.microsoft:dead-letter")
 
