@@ -8,7 +8,7 @@ from typing import ClassVar, Final, Self
 
 from leveler.adapter import Adapter, Capabilities, Depth, QueueSpec
 from leveler.clock import Clock
-from leveler.errors import Unsupported
+from leveler.errors import AccessDenied, Unsupported
 from leveler.message import Message
 from leveler_sqs import inspection, policy
 from leveler_sqs.background import Background
@@ -85,8 +85,11 @@ class SQSAdapter(Adapter):
         )
 
     async def depth(self, queue: QueueSpec) -> Depth:
-        ready, leased, delayed = await self._queues.depths(self._queues.name(queue))
-        dead = sum(await self._queues.depths(self._queues.name(queue, dead=True)))
+        try:
+            ready, leased, delayed = await self._queues.depths(self._queues.name(queue))
+            dead = sum(await self._queues.depths(self._queues.name(queue, dead=True)))
+        except AccessDenied:
+            return Depth(None, None, None, None, None)
         return Depth(ready, leased, delayed, dead, None)
 
     async def peek(self, queue: QueueSpec, limit: int, *, dead: bool = False) -> Sequence[Message]:
@@ -132,7 +135,7 @@ class SQSAdapter(Adapter):
             attempts="approximate",
             ordering=fifo,
             dedup_seconds=policy.DEDUP_SECONDS if fifo else 0.0,
-            depth="approximate",
+            depth="none" if self._queues.name(queue) in self._queues.hidden else "approximate",
             peek=False,
             concurrent_verbs=True,
             degraded=degraded,

@@ -121,7 +121,7 @@ def _descriptions(path: str | None) -> Loader:
 
 
 async def _check_region(session: AioSession, region: str) -> None:
-    partitions = await session.get_available_partitions()
+    partitions = session.get_available_partitions()
     known = {name for partition in partitions for name in await session.get_available_regions("sqs", partition)}
     if region not in known:
         raise ConfigError(

@@ -84,9 +84,9 @@ def check_redrive(queue: QueueSpec, name: str, attributes: Attributes) -> None:
     if receives is not None and receives < queue.max_deliveries:
         raise ConfigError(
             f"queue {name!r}: its redrive policy has maxReceiveCount {receives}, and leveler may receive a message "
-            f"{queue.max_deliveries} times before it gives it up (max_deliveries and one more): SQS would move "
-            "messages to the dead letters first, without a reason; set maxReceiveCount to "
-            f"{queue.max_deliveries} or more, or lower max_deliveries"
+            f"{queue.max_deliveries} times before it gives it up (max_deliveries and one more): SQS would move it "
+            f"away first, without a reason; set maxReceiveCount to {queue.max_deliveries} or more, or lower "
+            "max_deliveries"
         )
 
 

@@ -33,6 +33,8 @@ class Queues:
         self._owner: dict[str, Any] = {"QueueOwnerAWSAccountId": options.account} if options.account else {}
         self._urls: dict[str, str] = {}
         self._most_bytes: dict[str, int] = {}
+        #: Whose settings and counts we may not see.
+        self.hidden: set[str] = set()
 
     def name(self, queue: QueueSpec, *, dead: bool = False) -> str:
         """As SQS knows it."""
@@ -70,11 +72,12 @@ class Queues:
             with suppress(QueueNotFound, AccessDenied):
                 self._most_bytes[name] = policy.most_bytes(name, await self._read(name), await self._read(dead))
             return []
-        for one in (dead, name):
+        for one in (dead, name) if queue.declare == "create" else (name, dead):
             await self._find(one, queue)
         try:
             settings, dead_settings = await self._read(name), await self._read(dead)
         except AccessDenied as error:
+            self.hidden.add(name)
             return [f"the settings of queue {name!r} could not be verified: {error}"]
         policy.check_redrive(queue, name, settings)
         self._most_bytes[name] = policy.most_bytes(name, settings, dead_settings)

@@ -75,10 +75,11 @@ class LambdaHandler:
             self._runner = self._runtime = None
 
     async def _invoke(self, event: Mapping[str, Any], seconds: float) -> dict[str, list[dict[str, str]]]:
-        ends_at = self._clock.monotonic() + seconds - min(_LONGEST_RESERVE_SECONDS, seconds * _RESERVE_SHARE)
+        reserve = min(_LONGEST_RESERVE_SECONDS, seconds * _RESERVE_SHARE)
+        ends_at = self._clock.monotonic() + seconds - reserve
         batch = Batch(event)
         runtime = self._runtime or await self._start(seconds)
-        names = self._hand_in(batch, ends_at)
+        names = self._hand_in(batch, leased_until=ends_at + reserve / 2)
         if not names:
             return batch.answer()
         timer = self._clock.call_later(ends_at - self._clock.monotonic(), batch.over.set)
@@ -121,16 +122,16 @@ class LambdaHandler:
         for name in self._app._handlers:
             if _is_sqs(settings, name):
                 mine = settings.queue(name)
-                timeout = min(mine.timeout_seconds, seconds * (1 - _RESERVE_SHARE))
+                timeout = min(mine.timeout_seconds, seconds)
                 queues[name] = replace(mine, lease_seconds=max(1.0, seconds), timeout_seconds=timeout)
         return queues
 
-    def _hand_in(self, batch: Batch, ends_at: float) -> list[str]:
+    def _hand_in(self, batch: Batch, leased_until: float) -> list[str]:
         """
         Raises:
             ConfigError: a record is of a queue for which there is no handler.
         """
-        names = [name for adapter in self._adapters for name in adapter.put(batch, self._queues, ends_at)]
+        names = [name for adapter in self._adapters for name in adapter.put(batch, self._queues, leased_until)]
         known = {adapter.sqs_name(queue) for adapter in self._adapters for queue in self._queues.values()}
         for record in batch.records:
             if record.queue not in known:

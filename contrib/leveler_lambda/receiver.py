@@ -96,7 +96,8 @@ class EventReceiver(Receiver):
         _refuse(failed)
 
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
-        raise Unsupported(f"queue {self._queue.name!r}: AWS Lambda ends with its time; raise the function's timeout")
+        """They last as long as the function may run, which is what they have from the start."""
+        _refuse(self._late(deliveries))
 
     async def close(self) -> None:
         self._closed = True
