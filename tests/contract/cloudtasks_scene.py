@@ -67,14 +67,15 @@ class Worker:
 
 
 class Scene(NamedTuple):
-    client: CloudTasksAsyncClient
+    #: google-cloud-tasks' own, which takes dictionaries for its messages and does not say so in its types.
+    client: Any
     worker: Worker
     served: Served
     clock: Clock
 
     async def queue(self, name: str = QUEUE, **fields: Any) -> str:
         made = await self.client.create_queue(parent=PARENT, queue={"name": name, **fields})
-        return made.name
+        return str(made.name)
 
     async def send(self, queue: str = QUEUE, *, request: dict[str, Any] | None = None, **fields: Any) -> Any:
         http = {"url": f"{self.worker.url}/work", "body": b"{}", **(request or {})}

@@ -19,7 +19,7 @@ from leveler_cloudtasks.keys import Keys, KeysUnavailable
 from leveler_cloudtasks.push import Server, endpoint, server
 from leveler_cloudtasks.verification import OidcGuard
 
-from leveler.adapter import Abandon, QueueSpec, Receiver
+from leveler.adapter import Abandon, Delivery, QueueSpec, Receiver
 from leveler.clock import SystemClock
 from leveler.errors import ConfigError
 from leveler.message import Message
@@ -252,8 +252,9 @@ def test_the_loopback_address_needs_no_verification(listen: str) -> None:
     ("name", "url"), [("endpoint", "http://orders.example.com"), ("keys", "http://keys.example.com")]
 )
 def test_neither_tasks_nor_keys_travel_in_the_clear(name: str, url: str) -> None:
+    given: dict[str, Any] = {name: url}
     with pytest.raises(ConfigError, match="https"):
-        CloudTasksOptions(**{name: url})
+        CloudTasksOptions(**given)
 
 
 def test_what_is_mounted_must_be_able_to_tell_who_calls() -> None:
@@ -352,12 +353,13 @@ def test_who_dawdles_with_the_body_is_refused(monkeypatch: pytest.MonkeyPatch) -
 @played(working=False)
 async def _settled_by_hand(d: Door) -> None:
     """200, 500, 429 and a copy with 200: each once the receiver has said so, and no sooner."""
-    for settle, status in (
+    settlements: list[tuple[Callable[[Delivery], Awaitable[None]], int]] = [
         (lambda one: d.receiver.complete([one]), 200),
         (lambda one: d.receiver.abandon([Abandon(one)]), 500),
         (lambda one: d.receiver.abandon([Abandon(one, counted=False)]), 429),
         (lambda one: d.receiver.abandon([Abandon(one, 60.0)]), 200),
-    ):
+    ]
+    for settle, status in settlements:
         asking = asyncio.ensure_future(d.post(d.token()))
         [delivery] = await d.receiver.receive(1, 5.0)
         await asyncio.sleep(0.1)

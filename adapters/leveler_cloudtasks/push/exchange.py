@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from leveler.clock import Clock
 from leveler.message import Message
 
-#: The answers. What is below 500 does not count as a try; see `leveler_cloudtasks.headers`.
+#: The answers. What is below 500 does not count as a try; see `leveler_cloudtasks.attempt`.
 DONE: Final = 200
 REFUSED: Final = 429
 FAILED: Final = 500
