@@ -70,6 +70,13 @@ class Keys:
         self._keys, self._fetched_at = found, self._clock.monotonic()
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Keys come from where it was said, and from nowhere else."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
 def _fetch(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:  # checked by the options
+    with urllib.request.build_opener(_NoRedirects).open(url, timeout=_TIMEOUT_SECONDS) as response:
         return json.loads(response.read(_MAX_BYTES))
