@@ -167,7 +167,7 @@ class Consumer:
                     if outcome is None:
                         outcome = await self._handle(held)
                     if outcome is COMPLETED and not held.lost:  # nearly always, so it is kept short
-                        self._settlement.settle(held, held.delivery)
+                        self._settlement.complete(held)
                         series.run_ended(held, True)
                     else:
                         self._settle(held, self._decide(held, outcome))
@@ -321,7 +321,7 @@ class Consumer:
         self._around.quarantine.join(self)
         for gate in self._limits.gates:
             gate.listen(self._intake.changed)
-        for loop in (self._receiving.run(), self._settlement.run(), self._leases.run()):
+        for loop in (self._receiving.run(), *self._settlement.loops(), self._leases.run()):
             self._loops.start(loop)
         for _ in range(self._workers):
             self._loops.start(self._work())

@@ -19,6 +19,7 @@ from leveler.testing import VirtualClock
 from leveler.testing.clock import quiet
 
 LEASE = 30.0
+VERBS = frozenset({"complete", "abandon", "dead_letter"})
 
 
 class Broker:
@@ -29,11 +30,16 @@ class Broker:
         self.calls: list[tuple[str, list[str]]] = []
         #: What the next calls end with; then they succeed.
         self.faults: list[BaseException] = []
-        #: Calls do not return before it is set.
+        #: Calls of the hanging verbs do not return before it is set.
         self.answers = asyncio.Event()
         self.answers.set()
+        self.hanging = VERBS
         self.most_at_once = 0
         self._at_once = 0
+
+    def hang(self, *verbs: str) -> None:
+        self.hanging = frozenset(verbs)
+        self.answers.clear()
 
     async def complete(self, deliveries: Sequence[Delivery]) -> None:
         await self._call("complete", [delivery.message.id for delivery in deliveries])
@@ -49,7 +55,8 @@ class Broker:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
-            await self.answers.wait()
+            if verb in self.hanging:
+                await self.answers.wait()
             if self.faults:
                 raise self.faults.pop(0)
         finally:
@@ -67,14 +74,20 @@ class Bench:
         self.failed: list[tuple[str, str, LevelerError]] = []
         self.failed_at: list[float] = []
         self.settlement = Settlement(
-            Capabilities(scope="process", durable=False, max_message_bytes=1 << 20, max_batch=max_batch),
+            Capabilities(
+                scope="process",
+                durable=False,
+                max_message_bytes=1 << 20,
+                max_batch=max_batch,
+                concurrent_verbs=verbs > 1,
+            ),
             clock,
             asyncio.Semaphore(verbs),
             on_settled=self._on_settled,
             on_lost=lambda held: self.lost.append(held.delivery.message.id),
             on_failed=self._on_failed,
         )
-        self.running = asyncio.create_task(self.settlement.run())
+        self.running = asyncio.gather(*self.settlement.loops())
 
     def held(self, name: str, broker: Broker | None = None) -> Held:
         message = Message(id=name, body=b"", time=datetime(2030, 1, 1, tzinfo=UTC))
@@ -84,7 +97,7 @@ class Bench:
     def complete(self, *names: str, broker: Broker | None = None) -> list[Held]:
         some = [self.held(name, broker) for name in names]
         for held in some:
-            self.settlement.settle(held, held.delivery)
+            self.settlement.complete(held)
         return some
 
     def abandon(self, name: str) -> None:
@@ -164,7 +177,7 @@ def test_each_receiver_settles_its_own() -> None:
 
 def test_while_a_batch_is_under_way_the_next_one_gathers() -> None:
     async def story(bench: Bench) -> None:
-        bench.broker.answers.clear()
+        bench.broker.hang(*VERBS)
         bench.complete("1")
         await quiet()
         for name in "2345":
@@ -181,7 +194,7 @@ def test_while_a_batch_is_under_way_the_next_one_gathers() -> None:
 @pytest.mark.parametrize("verbs", [1, 3])
 def test_no_more_verbs_are_under_way_than_the_broker_bears(verbs: int) -> None:
     async def story(bench: Bench) -> None:
-        bench.broker.answers.clear()
+        bench.broker.hang(*VERBS)
         bench.complete(*"12345")
         await quiet()
         assert len(bench.broker.calls) == verbs
@@ -190,6 +203,59 @@ def test_no_more_verbs_are_under_way_than_the_broker_bears(verbs: int) -> None:
         assert (len(bench.broker.calls), bench.broker.most_at_once) == (5, verbs)
 
     run(story, verbs=verbs, max_batch=1)
+
+
+def test_no_completion_waits_for_copies_that_the_broker_does_not_take() -> None:
+    """However many of them: a retry or a dead letter that hangs would cost what is done its lease."""
+
+    async def story(bench: Bench) -> None:
+        bench.broker.hang("abandon", "dead_letter")
+        for number in range(20):
+            bench.abandon(f"a{number}")
+            bench.dead_letter(f"d{number}")
+            bench.complete(f"c{number}")
+            await quiet()
+        assert bench.settled == [f"c{number}" for number in range(20)]
+        bench.broker.answers.set()
+        await quiet()
+        assert len(bench.settled) == 60
+
+    run(story, max_batch=1)
+
+
+def test_a_dead_letter_does_not_wait_for_a_retry_that_hangs_nor_the_other_way_round() -> None:
+    async def story(bench: Bench) -> None:
+        bench.broker.hang("abandon")
+        bench.abandon("1")
+        await quiet()
+        bench.dead_letter("2")
+        await quiet()
+        assert bench.settled == ["2"]
+        bench.broker.answers.set()
+        await quiet()
+        bench.broker.hang("dead_letter")
+        bench.dead_letter("3")
+        await quiet()
+        bench.abandon("4")
+        await quiet()
+        assert bench.settled == ["2", "1", "4"]
+
+    run(story)
+
+
+def test_where_verbs_may_not_overlap_they_wait_for_one_another() -> None:
+    async def story(bench: Bench) -> None:
+        bench.broker.hang("abandon")
+        bench.abandon("1")
+        bench.complete("2")
+        bench.dead_letter("3")
+        await quiet()
+        assert bench.broker.most_at_once == 1
+        bench.broker.answers.set()
+        await quiet()
+        assert (sorted(bench.settled), bench.broker.most_at_once) == (["1", "2", "3"], 1)
+
+    run(story, verbs=1)
 
 
 # Failures.
@@ -265,7 +331,7 @@ def test_one_that_waits_for_its_next_try_holds_up_no_other() -> None:
 
 def test_what_was_lost_before_its_turn_came_is_said_to_be_lost_and_not_settled() -> None:
     async def story(bench: Bench) -> None:
-        bench.broker.answers.clear()
+        bench.broker.hang(*VERBS)
         bench.complete("1")
         await quiet()
         _, marked, _ = bench.complete("2", "3", "4")
@@ -300,7 +366,7 @@ def test_nothing_is_settled_while_its_extension_is_under_way_and_nothing_waits_f
     async def story(bench: Bench) -> None:
         extending = bench.held("1")
         extending.extending = True
-        bench.settlement.settle(extending, extending.delivery)
+        bench.settlement.complete(extending)
         bench.complete("2")
         await quiet()
         assert bench.settled == ["2"]
