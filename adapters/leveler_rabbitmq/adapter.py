@@ -17,7 +17,7 @@ from leveler.message import Message
 from leveler_rabbitmq import topology
 from leveler_rabbitmq.address import address_of
 from leveler_rabbitmq.connections import Connections
-from leveler_rabbitmq.delays import LENGTHS_MS, delay_queue
+from leveler_rabbitmq.delays import rooms_of
 from leveler_rabbitmq.errors import ChannelClosed
 from leveler_rabbitmq.options import RabbitMQOptions
 from leveler_rabbitmq.peeking import peek
@@ -97,9 +97,9 @@ class RabbitMQAdapter(Adapter):
         return ""
 
     async def drop(self, queue: QueueSpec) -> None:
-        delayed = [delay_queue(queue.name, length) for length in LENGTHS_MS]
-        await self._delete([queue.name, queue.dead_name, *delayed])
-        self._post.forget_delay_queues(delayed)
+        rooms = rooms_of(queue.name)
+        await self._delete([queue.name, queue.dead_name, *(room.name for room in rooms)])
+        self._post.forget_rooms(rooms)
 
     def sender(self, queue: QueueSpec) -> RabbitMQSender:
         return RabbitMQSender(queue, self._post, self.clock, self._max_message_bytes)
@@ -129,9 +129,9 @@ class RabbitMQAdapter(Adapter):
             purged = await lane.ask(commands.Queue.Purge(queue=name), commands.Queue.PurgeOk)
         count = purged.message_count or 0
         if not dead:
-            delayed = [delay_queue(queue.name, length) for length in LENGTHS_MS]
-            count += await self._delete(delayed)
-            self._post.forget_delay_queues(delayed)
+            rooms = rooms_of(queue.name)
+            count += await self._delete([room.name for room in rooms])
+            self._post.forget_rooms(rooms)
         return count
 
     async def _declare(self, queue: QueueSpec, name: str, arguments: topology.Arguments) -> None:
@@ -192,6 +192,7 @@ class RabbitMQAdapter(Adapter):
             max_lease_seconds=longest,
             uncounted="copy",
             attempts="approximate",
+            solos="marked",
             priority_levels=2 if self._version >= (4,) else 1,
             depth="approximate",
             peek=False,

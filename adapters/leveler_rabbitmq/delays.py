@@ -8,6 +8,10 @@ than asked for by up to `LATE_SECONDS`, and never shorter.
 
 The queues stay until the queue that they belong to is dropped. One that expired by itself while its target could take
 nothing would take its messages along.
+
+Another queue of that kind is for messages that are about to be started alone, see `RabbitMQReceiver.mark_solo`: the
+marked copy lies there until it is fetched, a moment later, by whoever has put it there. Nothing is delivered out of it
+that nobody asks for, and whatever is given back to it, as by the end of a process, goes on to where it came from.
 """
 
 from __future__ import annotations
@@ -29,6 +33,30 @@ LENGTHS_MS: Final = tuple(
 )
 
 
+#: How long a marked message waits to be fetched.
+_SOLO_MS: Final = 2000
+
+
+class Room(NamedTuple):
+    """A queue where messages wait, all equally long."""
+
+    name: str
+    #: Where they go from there.
+    queue: str
+    length_ms: int
+
+    def arguments(self) -> dict[str, Any]:
+        """Of its declaration: what expires goes on, and stays until it has arrived."""
+        return {
+            "x-queue-type": "quorum",
+            "x-message-ttl": self.length_ms,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": self.queue,
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+
+
 class Wait(NamedTuple):
     """One stay in a delay queue."""
 
@@ -46,18 +74,16 @@ def wait_of(seconds: float) -> Wait:
     return Wait(LENGTHS_MS[place - 1], waits_on=True)
 
 
-def delay_queue(queue: str, length_ms: int) -> str:
-    """A name that no queue of leveler's can have: capitals are not allowed in those."""
-    return f"{queue}-DELAY-{length_ms}"
+def delay_room(queue: str, length_ms: int) -> Room:
+    """Its name is one that no queue of leveler's can have: capitals are not allowed in those."""
+    return Room(f"{queue}-DELAY-{length_ms}", queue, length_ms)
 
 
-def arguments(queue: str, length_ms: int) -> dict[str, Any]:
-    """Of the delay queue: what expires goes into `queue`, and stays until it has arrived there."""
-    return {
-        "x-queue-type": "quorum",
-        "x-message-ttl": length_ms,
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": queue,
-        "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
-    }
+def solo_room(queue: str) -> Room:
+    """For marked messages."""
+    return Room(f"{queue}-SOLO", queue, _SOLO_MS)
+
+
+def rooms_of(queue: str) -> list[Room]:
+    """All that there may be."""
+    return [solo_room(queue), *(delay_room(queue, length) for length in LENGTHS_MS)]

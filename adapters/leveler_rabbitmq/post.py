@@ -18,8 +18,8 @@ from leveler.errors import (
     QueueNotFound,
     SendUnknown,
 )
-from leveler_rabbitmq import delays
 from leveler_rabbitmq.connections import Connections
+from leveler_rabbitmq.delays import Room
 from leveler_rabbitmq.errors import PRECONDITION_FAILED, ChannelClosed, within
 from leveler_rabbitmq.lane import LaneLost
 from leveler_rabbitmq.publisher import Letter, Publisher, open_publisher
@@ -43,7 +43,8 @@ class Post:
         self._connections = connections
         self._publishers: dict[str, Publisher] = {}
         self._opening = asyncio.Lock()
-        self._delay_queues: set[str] = set()
+        #: Their names; they are there.
+        self._rooms: set[str] = set()
 
     async def send(self, lane: str, letters: Sequence[Letter], *, bounded: bool = False) -> Mapping[int, LevelerError]:
         """Publish; the error of each that the broker has not taken, as far as we know.
@@ -67,31 +68,30 @@ class Post:
         return {index: _explain(letters[index], fate, bounded=bounded) for index, fate in fates.items()}
 
     async def send_delayed(
-        self, queue: str, lane: str, letters: Sequence[Letter], lengths_ms: Sequence[int | None], *, bounded: bool
+        self, lane: str, letters: Sequence[Letter], rooms: Sequence[Room | None], *, bounded: bool
     ) -> Mapping[int, LevelerError]:
-        """The same for letters some of which go to a delay queue of `queue`, which is made if need be.
+        """The same for letters some of which go where they have to wait.
 
         Args:
-            lengths_ms: of the delay queue that each letter goes to; None = it goes to no such queue.
+            rooms: where each letter waits, which is made if need be; None = it need not wait.
         """
-        lengths = {length for length in lengths_ms if length is not None}
         try:
-            await self._have_delay_queues(queue, lengths)
+            await self._have(filter(None, rooms))
         except LevelerError as error:
             return dict.fromkeys(range(len(letters)), error)
         failed = dict(await self.send(lane, letters, bounded=bounded))
-        gone = [index for index, error in failed.items() if isinstance(error, QueueNotFound) and lengths_ms[index]]
+        gone = [index for index, error in failed.items() if isinstance(error, QueueNotFound) and rooms[index]]
         if gone:  # somebody has dropped and declared the queue since: nothing of these was done
-            self._delay_queues.difference_update(letters[index].queue for index in gone)
+            self._rooms.difference_update(letters[index].queue for index in gone)
             for index in gone:
                 del failed[index]
-            await self._have_delay_queues(queue, {lengths_ms[index] or 0 for index in gone})
+            await self._have(filter(None, [rooms[index] for index in gone]))
             again = await self.send(lane, [letters[index] for index in gone])
             failed.update({gone[place]: error for place, error in again.items()})
         return failed
 
-    def forget_delay_queues(self, names: Iterable[str]) -> None:
-        self._delay_queues.difference_update(names)
+    def forget_rooms(self, rooms: Iterable[Room]) -> None:
+        self._rooms.difference_update(room.name for room in rooms)
 
     async def _post_what_fits(
         self, lane: str, letters: Sequence[Letter], *, bounded: bool
@@ -109,22 +109,19 @@ class Post:
             failed.update({fitting[place]: error for place, error in rest.items()})
         return failed
 
-    async def _have_delay_queues(self, queue: str, lengths_ms: Iterable[int]) -> None:
-        missing = [length for length in lengths_ms if delays.delay_queue(queue, length) not in self._delay_queues]
-        if missing:
-            await asyncio.gather(*(self._have_delay_queue(queue, length) for length in missing))
+    async def _have(self, rooms: Iterable[Room]) -> None:
+        if missing := {room for room in rooms if room.name not in self._rooms}:
+            await asyncio.gather(*map(self._make, missing))
 
-    async def _have_delay_queue(self, queue: str, length_ms: int) -> None:
-        name = delays.delay_queue(queue, length_ms)
+    async def _make(self, room: Room) -> None:
         try:
-            await self._connections.ready(name)
+            await self._connections.ready(room.name)
         except QueueNotFound:
-            async with self._connections.talk(f"queue {name!r}") as lane:
-                arguments = delays.arguments(queue, length_ms)
-                declaration = commands.Queue.Declare(queue=name, durable=True, arguments=arguments)
+            async with self._connections.talk(f"queue {room.name!r}") as lane:
+                declaration = commands.Queue.Declare(queue=room.name, durable=True, arguments=room.arguments())
                 await lane.ask(declaration, commands.Queue.DeclareOk)
             await written_down()
-        self._delay_queues.add(name)
+        self._rooms.add(room.name)
 
     async def _publisher(self, lane: str) -> Publisher:
         found = self._publishers.get(lane)

@@ -1,7 +1,4 @@
-"""The spine: deliveries -> acquire -> decode -> handle -> decide -> settle -> release. `Consumer._carry` is all of it.
-
-Each step has a room of its own in this package; only this file knows them all.
-"""
+"""The spine: delivery -> acquire -> decode -> handle -> decide -> settle -> release. `Consumer._carry` is all of it."""
 
 from __future__ import annotations
 
@@ -11,10 +8,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery, QueueSpec
+from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.consumer.arrival import Arrivals
 from leveler.consumer.buffer import Buffer
-from leveler.consumer.decision import Decision, Park, Rules, decide, may_all_start, on_arrival, starts_alone, verdict_on
+from leveler.consumer.decision import Decision, Park, Rules, decide, sort_out, starts_alone, verdict_on
 from leveler.consumer.handler import COMPLETED, Handler, Router, Runner, forget_cancellations
 from leveler.consumer.held import RUNNING, STOPPED, Held
 from leveler.consumer.intake import Intake, capacity_of
@@ -107,7 +104,8 @@ class Consumer:
             self._workers,
             spec.lease_seconds if self._counts else 0.0,
             keep=self._keep,
-            sort=self._sort,
+            sort=lambda arrived, now: sort_out(arrived, self._rules, now),
+            settle=self._settle,
             isolate=lambda held: self._suspects.isolate(held),
             give_back=self._give_back,
             park=self._parking.park,
@@ -132,7 +130,7 @@ class Consumer:
             self._clock,
             feed=self._intake.run,
             on_down=self.report.down,
-            on_lost=self._leases.lose_all,
+            on_lost=self._on_receiver_lost,
         )
         self._suspects = Suspects(
             around.quarantine,
@@ -184,7 +182,9 @@ class Consumer:
         batch = series.batch
         if self._runs.refusing or not self._limits.try_acquire(len(batch)):
             [held] = batch  # where one would have to wait, nobody takes more
-            if not await self._runs.admit(held, series, partial(self._limits.acquire, 1)):
+            marks = held.solo and self._rules.can.solos == "marked"
+            acquire = partial(self._acquire_solo, held) if marks else partial(self._limits.acquire, 1)
+            if not await self._runs.admit(held, series, acquire):
                 self._give_back(batch)
                 return False
         if late := self._leases.late(batch):
@@ -192,6 +192,14 @@ class Consumer:
             self._limits.take_back(len(late))
             self._give_back(late)
         return bool(batch)
+
+    async def _acquire_solo(self, held: Held) -> bool:
+        """For one that starts alone: that is written down when nothing else stands against it any more."""
+        if not await self._limits.acquire(1):
+            return False
+        await self._settlement.mark_solo(held)
+        self._limits.take_back(1)  # it starts later than the limits know
+        return not (self._runs.closed or held.lost) and await self._limits.acquire(1)
 
     def _handle(self, held: Held) -> Awaitable[Outcome]:
         """Run the handler."""
@@ -251,21 +259,6 @@ class Consumer:
         self._leases.keep(arrived)
         self._buffer.line_up(arrived)
 
-    def _sort(self, arrived: Sequence[Held]) -> tuple[list[Held], list[Held]]:
-        """Settle what need not be started; of the others, those that may start and those that must start alone."""
-        startable, suspects, now = list[Held](), list[Held](), self._clock.now()
-        if may_all_start([held.delivery for held in arrived], self._rules):
-            return list(arrived), suspects
-        for held in arrived:
-            decision = on_arrival(held.delivery, self._rules, now)
-            if decision is not None:
-                self._settle(held, decision)
-            elif starts_alone(held.delivery, self._rules):
-                suspects.append(held)
-            else:
-                startable.append(held)
-        return startable, suspects
-
     def _unpark(self, held: Held) -> bool:
         """Its time has come. False if it cannot start yet."""
         if starts_alone(held.delivery, self._rules):
@@ -301,6 +294,10 @@ class Consumer:
         if self._buffer.ordered:
             self._follow(held, None)
         self._intake.changed()
+
+    def _on_receiver_lost(self, receiver: Receiver) -> None:
+        self._leases.lose_all(receiver)
+        self._arrivals.start_over()
 
     def _follow(self, held: Held, decision: Delivery | Abandon | DeadLetter | None) -> None:
         """The next one of its key may start, or must go back too."""

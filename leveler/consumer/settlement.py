@@ -8,9 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery, Receiver
 from leveler.clock import Clock
-from leveler.consumer.held import SETTLING, Held
+from leveler.consumer.held import ARRIVED, SETTLING, Held
 from leveler.errors import BatchError, BrokerError, LeaseLost, LevelerError, ReceiverLost
-from leveler.patience import ended
+from leveler.patience import ended, resolve
 
 _FIRST_RETRY_SECONDS: Final = 0.05
 _LAST_RETRY_SECONDS: Final = 2.0
@@ -91,10 +91,13 @@ class Settlement:
         self._on_failed = on_failed
         beside = can.concurrent_verbs
         self._completions = Lane("complete", verbs)
+        self._marks: dict[Held, asyncio.Future[None]] = {}
+        # By the decision; of what is to be marked only, there is none yet.
         self._lanes: dict[type, Lane] = {
             Delivery: self._completions,
             Abandon: Lane("abandon", asyncio.Semaphore(_COPYING_AT_ONCE) if beside else verbs),
             DeadLetter: Lane("dead_letter", asyncio.Semaphore(_COPYING_AT_ONCE) if beside else verbs),
+            type(None): Lane("mark_solo", verbs),
         }
         # Pending again when the extension of their lease has ended.
         self._busy: list[Held] = []
@@ -121,6 +124,13 @@ class Settlement:
         held.state = SETTLING
         held.decision = decision
         self._line_up((held,))
+
+    async def mark_solo(self, held: Held) -> None:
+        """Have it written down that it starts alone. It is lost if its lease has ended before that was done."""
+        held.state = SETTLING
+        marked = self._marks[held] = asyncio.get_running_loop().create_future()
+        self._line_up((held,))
+        await marked
 
     async def settled(self) -> None:
         """Wait until everything given so far is settled or lost."""
@@ -168,7 +178,8 @@ class Settlement:
     async def _apply(self, lane: Lane, receiver: Receiver, batch: list[Held]) -> list[Held]:
         """Call the verb. Those that the broker did not take and that may be tried again."""
         async with lane.verbs:
-            failed = await _failures(getattr(receiver, lane.verb), [held.decision for held in batch])
+            items = [held.decision or held.delivery for held in batch]
+            failed = await _failures(getattr(receiver, lane.verb), items)
         if not failed:
             self._took(batch)
             return []
@@ -214,13 +225,26 @@ class Settlement:
         if not self._flushing:
             self._idle.set()
 
-    def _took(self, settled: list[Held]) -> None:
-        self._done(len(settled))
-        self._on_settled(settled)
+    def _took(self, taken: list[Held]) -> None:
+        self._done(len(taken))
+        if self._marks:
+            taken = [held for held in taken if not self._marked(held)]
+        if taken:
+            self._on_settled(taken)
+
+    def _marked(self, held: Held) -> bool:
+        """Whether it was not settled, but only marked."""
+        if (marked := self._marks.pop(held, None)) is None:
+            return False
+        held.state, held.retry_seconds = ARRIVED, 0.0
+        resolve(marked)
+        return True
 
     def _lost(self, held: Held) -> None:
         self._done(1)
         self._on_lost(held)
+        if (marked := self._marks.pop(held, None)) is not None:
+            resolve(marked)
 
     def _done(self, count: int) -> None:
         self._out -= count

@@ -263,7 +263,7 @@ def test_a_delay_queue_that_somebody_has_deleted_is_made_again(play: Callable[[P
             [delivery] = await b.take(receiver)
             await receiver.complete([delivery])
             await receiver.close()
-            await b.raw.queue_delete(delays.delay_queue(b.queue.name, 100))
+            await b.raw.queue_delete(delays.delay_room(b.queue.name, 100).name)
 
     play(scene)
 
@@ -272,8 +272,8 @@ def test_dropping_a_queue_leaves_nothing(play: Callable[[Play], None]) -> None:
     async def scene(b: Bench) -> None:
         await b.send(b.message(not_before=SystemClock().now() + timedelta(hours=1)))
         await b.adapter.drop(b.queue)
-        for length in delays.LENGTHS_MS:
-            found = await b.raw.queue_delete(delays.delay_queue(b.queue.name, length))
+        for room in delays.rooms_of(b.queue.name):
+            found = await b.raw.queue_delete(room.name)
             assert found.message_count == 0
 
     play(scene)

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery, Receiver
-from leveler.consumer.held import SETTLING, Held
+from leveler.consumer.held import ARRIVED, SETTLING, Held
 from leveler.consumer.settlement import Settlement
 from leveler.errors import BatchError, BrokerError, BrokerUnavailable, LeaseLost, LevelerError, ReceiverLost
 from leveler.message import Death, Message
@@ -46,6 +46,9 @@ class Broker:
 
     async def abandon(self, items: Sequence[Abandon]) -> None:
         await self._call("abandon", [item.delivery.message.id for item in items])
+
+    async def mark_solo(self, deliveries: Sequence[Delivery]) -> None:
+        await self._call("mark_solo", [delivery.message.id for delivery in deliveries])
 
     async def dead_letter(self, items: Sequence[DeadLetter]) -> None:
         await self._call("dead_letter", [item.delivery.message.id for item in items])
@@ -355,6 +358,35 @@ def test_a_bug_of_the_adapter_is_a_failure_of_this_settlement_and_not_the_end_of
         assert error.__cause__ is fault
         await bench.clock.advance(1)
         assert bench.settled == ["1"]
+
+    run(story)
+
+
+# Marks.
+
+
+def test_what_is_marked_is_not_settled_and_may_be_settled_afterwards() -> None:
+    async def story(bench: Bench) -> None:
+        held = bench.held("1")
+        bench.broker.faults = [BrokerUnavailable("busy")]
+        marking = asyncio.create_task(bench.settlement.mark_solo(held))
+        await quiet()
+        assert (held.state, marking.done()) == (SETTLING, False)
+        await bench.clock.advance(1)
+        assert (held.state, held.lost, marking.done(), bench.settled) == (ARRIVED, False, True, [])
+        bench.settlement.complete(held)
+        await quiet()
+        assert (bench.settled, bench.broker.calls[-2:]) == (["1"], [("mark_solo", ["1"]), ("complete", ["1"])])
+
+    run(story)
+
+
+def test_what_is_lost_before_it_is_marked_is_said_to_be_lost() -> None:
+    async def story(bench: Bench) -> None:
+        held = bench.held("1")
+        bench.broker.faults = [BatchError({0: LeaseLost("over")})]
+        await bench.settlement.mark_solo(held)
+        assert (bench.lost, bench.settled) == (["1"], [])
 
     run(story)
 

@@ -15,6 +15,7 @@ PRIORITY: Final = Need("priority", lambda t: t.can.priority_levels > 1)
 PEEK: Final = Need("peek", lambda t: t.can.peek)
 DEPTH: Final = Need("depth", lambda t: t.can.depth != "none")
 UNCOUNTED: Final = Need("uncounted", lambda t: t.can.uncounted != "none")
+MARKS: Final = Need("marks of starts alone", lambda t: t.can.solos == "marked")
 CONCURRENT_VERBS: Final = Need("concurrent verbs", lambda t: t.can.concurrent_verbs)
 BATCHES: Final = Need("batches", lambda t: t.can.max_batch > 1)
 
