@@ -21,8 +21,9 @@ from leveler_rabbitmq.delays import rooms_of
 from leveler_rabbitmq.errors import ChannelClosed
 from leveler_rabbitmq.options import RabbitMQOptions
 from leveler_rabbitmq.peeking import peek
-from leveler_rabbitmq.post import Post, written_down
+from leveler_rabbitmq.post import Post
 from leveler_rabbitmq.receiver import RabbitMQReceiver
+from leveler_rabbitmq.rooms import Rooms, written_down
 from leveler_rabbitmq.sender import RabbitMQSender
 
 #: The first with quorum queues that can expire messages and dead-letter them at least once.
@@ -48,7 +49,7 @@ class RabbitMQAdapter(Adapter):
         self._settings = options
         self._address = address_of(url)
         self._connections = Connections(self._address, self._tls, options.heartbeat_seconds, deadline_seconds)
-        self._post = Post(self._connections)
+        self._post = Post(self._connections, Rooms(self._connections, clock))
         self._version: tuple[int, ...] = ()
 
     async def __aenter__(self) -> Self:
@@ -99,7 +100,7 @@ class RabbitMQAdapter(Adapter):
     async def drop(self, queue: QueueSpec) -> None:
         rooms = rooms_of(queue.name)
         await self._delete([queue.name, queue.dead_name, *(room.name for room in rooms)])
-        self._post.forget_rooms(rooms)
+        self._post.rooms.forget(room.name for room in rooms)
 
     def sender(self, queue: QueueSpec) -> RabbitMQSender:
         return RabbitMQSender(queue, self._post, self.clock, self._max_message_bytes)
@@ -131,7 +132,7 @@ class RabbitMQAdapter(Adapter):
         if not dead:
             rooms = rooms_of(queue.name)
             count += await self._delete([room.name for room in rooms])
-            self._post.forget_rooms(rooms)
+            self._post.rooms.forget(room.name for room in rooms)
         return count
 
     async def _declare(self, queue: QueueSpec, name: str, arguments: topology.Arguments) -> None:

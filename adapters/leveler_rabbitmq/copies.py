@@ -12,7 +12,7 @@ from leveler.adapter import Abandon, Delivery, QueueSpec
 from leveler.clock import Clock
 from leveler.errors import LevelerError
 from leveler.message import Message
-from leveler_rabbitmq.delays import Room, solo_room
+from leveler_rabbitmq.delays import Room, solo_rooms
 from leveler_rabbitmq.envelope import seal
 from leveler_rabbitmq.feed import Arrival
 from leveler_rabbitmq.post import Post
@@ -29,7 +29,7 @@ class Copies:
     """
 
     def __init__(self, queue: QueueSpec, post: Post, clock: Clock) -> None:
-        self.solo_room = solo_room(queue.name)
+        self._solo_room = solo_rooms(queue.name)[0]
         self._lane = f"{queue.name} copies"
         self._bounded = queue.max_depth is not None
         self._post = post
@@ -39,9 +39,13 @@ class Copies:
         """Send each to that queue; the error of each that was not accepted, by its key."""
         return await self._send(copies, lambda copy: letter_of(copy, queue, self._clock))
 
-    async def send_marked(self, copies: Mapping[int, Message]) -> dict[int, LevelerError]:
-        """The same to where marked messages wait to be fetched."""
-        room = self.solo_room
+    @property
+    def solo_room(self) -> Room:
+        """Where marked messages wait to be fetched."""
+        return self._post.rooms.usable(self._solo_room)
+
+    async def send_marked(self, copies: Mapping[int, Message], room: Room) -> dict[int, LevelerError]:
+        """The same to `solo_room`."""
         return await self._send(copies, lambda copy: (Letter(room.name, copy.id, seal(copy), copy.body), room))
 
     async def _send(

@@ -16,7 +16,8 @@ that nobody asks for, and whatever is given back to it, as by the end of a proce
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
 from typing import Any, Final, NamedTuple
 
 #: How much later than asked a delay may end by our own choice of lengths.
@@ -44,6 +45,15 @@ class Room(NamedTuple):
     #: Where they go from there.
     queue: str
     length_ms: int
+    #: Of those for marked messages, which; 0: it is none of them.
+    solo: int = 0
+
+    def following(self) -> Iterator[Room]:
+        """Those that may be used instead, the best first: a wait may be longer, but never shorter."""
+        if self.solo:
+            return iter(solo_rooms(self.queue)[self.solo :])
+        longer = LENGTHS_MS[bisect_right(LENGTHS_MS, self.length_ms) :]
+        return (delay_room(self.queue, length) for length in longer)
 
     def arguments(self) -> dict[str, Any]:
         """Of its declaration: what expires goes on, and stays until it has arrived."""
@@ -79,11 +89,12 @@ def delay_room(queue: str, length_ms: int) -> Room:
     return Room(f"{queue}-DELAY-{length_ms}", queue, length_ms)
 
 
-def solo_room(queue: str) -> Room:
-    """For marked messages."""
-    return Room(f"{queue}-SOLO", queue, _SOLO_MS)
+def solo_rooms(queue: str) -> list[Room]:
+    """For marked messages: the first one, and others in case that it does not answer."""
+    names = ("SOLO", "SOLO-2", "SOLO-3")
+    return [Room(f"{queue}-{name}", queue, _SOLO_MS, number) for number, name in enumerate(names, 1)]
 
 
 def rooms_of(queue: str) -> list[Room]:
     """All that there may be."""
-    return [solo_room(queue), *(delay_room(queue, length) for length in LENGTHS_MS)]
+    return [*solo_rooms(queue), *(delay_room(queue, length) for length in LENGTHS_MS)]

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
-
-from pamqp import commands
 
 from leveler.errors import (
     BrokerError,
@@ -22,12 +20,9 @@ from leveler_rabbitmq.connections import Connections
 from leveler_rabbitmq.delays import Room
 from leveler_rabbitmq.errors import PRECONDITION_FAILED, ChannelClosed, within
 from leveler_rabbitmq.lane import LaneLost
-from leveler_rabbitmq.publisher import Letter, Publisher, open_publisher
+from leveler_rabbitmq.publisher import Letter, Publisher, Unconfirmed, open_publisher
+from leveler_rabbitmq.rooms import Rooms
 from leveler_rabbitmq.windows import RETURNED, Fate
-
-#: RabbitMQ writes down where a quorum queue keeps its messages half a second after its declaration. A server that is
-#: killed sooner does not find them again, and the queue never answers any more (seen with 3.10.8 and 4.0.5).
-_WRITTEN_DOWN_SECONDS: Final = 1.0
 
 #: What leaves open whether the broker did what it was told.
 _LOST: Final = (LaneLost, ChannelClosed, TimeoutError)
@@ -37,14 +32,14 @@ class Post:
     """
     Args:
         connections: over which.
+        rooms: where letters may have to wait.
     """
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, rooms: Rooms) -> None:
         self._connections = connections
+        self.rooms = rooms
         self._publishers: dict[str, Publisher] = {}
         self._opening = asyncio.Lock()
-        #: Their names; they are there.
-        self._rooms: set[str] = set()
 
     async def send(self, lane: str, letters: Sequence[Letter], *, bounded: bool = False) -> Mapping[int, LevelerError]:
         """Publish; the error of each that the broker has not taken, as far as we know.
@@ -63,6 +58,12 @@ class Post:
             return dict.fromkeys(range(len(letters)), error)
         except MessageTooLarge:
             return await self._post_what_fits(lane, letters, bounded=bounded)
+        except Unconfirmed as error:
+            self.rooms.did_not_answer(letters[index].queue for index in error.places)
+            doubtful = {index: _doubt(letters[index], error) for index in error.places}
+            return doubtful | {
+                index: _explain(letters[index], fate, bounded=bounded) for index, fate in error.fates.items()
+            }
         except _LOST as error:
             return {index: _doubt(letter, error) for index, letter in enumerate(letters)}
         return {index: _explain(letters[index], fate, bounded=bounded) for index, fate in fates.items()}
@@ -73,25 +74,26 @@ class Post:
         """The same for letters some of which go where they have to wait.
 
         Args:
-            rooms: where each letter waits, which is made if need be; None = it need not wait.
+            rooms: where each letter waits, which is made if need be, or another one is taken; None = it need not wait.
         """
+        rooms = [room and self.rooms.usable(room) for room in rooms]
+        letters = [
+            letter._replace(queue=room.name) if room else letter for letter, room in zip(letters, rooms, strict=True)
+        ]
         try:
-            await self._have(filter(None, rooms))
+            await self.rooms.have(rooms)
         except LevelerError as error:
             return dict.fromkeys(range(len(letters)), error)
         failed = dict(await self.send(lane, letters, bounded=bounded))
         gone = [index for index, error in failed.items() if isinstance(error, QueueNotFound) and rooms[index]]
         if gone:  # somebody has dropped and declared the queue since: nothing of these was done
-            self._rooms.difference_update(letters[index].queue for index in gone)
+            self.rooms.forget(letters[index].queue for index in gone)
             for index in gone:
                 del failed[index]
-            await self._have(filter(None, [rooms[index] for index in gone]))
+            await self.rooms.have(rooms[index] for index in gone)
             again = await self.send(lane, [letters[index] for index in gone])
             failed.update({gone[place]: error for place, error in again.items()})
         return failed
-
-    def forget_rooms(self, rooms: Iterable[Room]) -> None:
-        self._rooms.difference_update(room.name for room in rooms)
 
     async def _post_what_fits(
         self, lane: str, letters: Sequence[Letter], *, bounded: bool
@@ -109,20 +111,6 @@ class Post:
             failed.update({fitting[place]: error for place, error in rest.items()})
         return failed
 
-    async def _have(self, rooms: Iterable[Room]) -> None:
-        if missing := {room for room in rooms if room.name not in self._rooms}:
-            await asyncio.gather(*map(self._make, missing))
-
-    async def _make(self, room: Room) -> None:
-        try:
-            await self._connections.ready(room.name)
-        except QueueNotFound:
-            async with self._connections.talk(f"queue {room.name!r}") as lane:
-                declaration = commands.Queue.Declare(queue=room.name, durable=True, arguments=room.arguments())
-                await lane.ask(declaration, commands.Queue.DeclareOk)
-            await written_down()
-        self._rooms.add(room.name)
-
     async def _publisher(self, lane: str) -> Publisher:
         found = self._publishers.get(lane)
         if found is not None and found.lost is None:
@@ -135,11 +123,6 @@ class Post:
                 except (LaneLost, ChannelClosed) as error:
                     raise BrokerUnavailable(f"{self._connections.where}: {error}") from error
             return found
-
-
-async def written_down() -> None:
-    """Wait until what is confirmed in a queue that has just been made is safe."""
-    await asyncio.sleep(_WRITTEN_DOWN_SECONDS)
 
 
 def _explain(letter: Letter, fate: Fate, *, bounded: bool) -> BrokerError:
@@ -164,5 +147,5 @@ def _doubt(letter: Letter, error: Exception) -> LevelerError:
                 f"message {letter.id!r} has a body of {len(letter.body)} bytes and the server takes {most} "
                 "(max_message_size): send a reference to the data, or raise it there"
             )
-    what = "no confirmation in time" if isinstance(error, TimeoutError) else str(error)
+    what = "no confirmation in time" if isinstance(error, TimeoutError | Unconfirmed) else str(error)
     return SendUnknown(f"message {letter.id!r}: {what}: it may or may not be queued; send again with the same id")

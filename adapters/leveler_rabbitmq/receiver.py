@@ -147,9 +147,10 @@ class RabbitMQReceiver(Receiver):
         self._check()
         ours, failed = self._take(deliveries)
         copies = {index: marked(delivery) for index, delivery in ours.items()}
-        failed.update(await self._replace(ours, copies, await self._copies.send_marked(copies)))
+        room = self._copies.solo_room
+        failed.update(await self._replace(ours, copies, await self._copies.send_marked(copies, room)))
         for index in copies.keys() - failed.keys():
-            if (arrival := await self._source.fetch_marked()) is None:
+            if (arrival := await self._source.fetch_marked(room)) is None:
                 failed[index] = _lease_lost(ours[index])
             else:
                 self._hand_over(ours[index], arrival)

@@ -13,6 +13,7 @@ from leveler.errors import BrokerUnavailable, LevelerError, ReceiverLost
 from leveler_rabbitmq.buffer import Buffer
 from leveler_rabbitmq.connections import Connections
 from leveler_rabbitmq.copies import Copies, unseen
+from leveler_rabbitmq.delays import Room
 from leveler_rabbitmq.errors import ChannelClosed, refused, within
 from leveler_rabbitmq.feed import Arrival, Feed
 from leveler_rabbitmq.lane import LaneLost
@@ -94,15 +95,14 @@ class Source:
         if feed is not None:
             await self._do(lambda: feed.complete(arrivals))
 
-    async def fetch_marked(self) -> Arrival | None:
-        """One that is marked and that nobody has had; None if it was not fetched in time.
+    async def fetch_marked(self, room: Room) -> Arrival | None:
+        """One out of there that is marked and that nobody has had; None if it was not fetched in time.
 
         Raises:
             ReceiverLost: nobody knows.
         """
         feed = self._feed
-        name = self._copies.solo_room.name
-        while feed is not None and (arrival := await self._do(lambda: feed.fetch(name))) is not None:
+        while feed is not None and (arrival := await self._do(lambda: feed.fetch(room.name))) is not None:
             if not arrival.delivered_before:
                 return arrival
             self.give_back_soon([arrival])  # the process of whoever had it has ended, and it has not gone on yet

@@ -1,0 +1,78 @@
+"""Rooms: the queues where messages wait, see `leveler_rabbitmq.delays`: which are there, and which do not answer.
+
+One may never answer again. RabbitMQ writes down where a quorum queue keeps its messages half a second after its
+declaration; a server that is killed sooner lists the queue after its return and never finds a leader for it. So a
+room that did not confirm a message in time is left alone for a while, and the next one is used instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from pamqp import commands
+
+from leveler.clock import Clock
+from leveler.errors import BrokerUnavailable, QueueNotFound
+from leveler_rabbitmq.connections import Connections
+from leveler_rabbitmq.delays import Room
+
+#: See above.
+_WRITTEN_DOWN_SECONDS: Final = 1.0
+#: After so long, one that did not answer is tried again.
+_SILENT_SECONDS: Final = 60.0
+
+
+class Rooms:
+    """
+    Args:
+        connections: to make them over.
+        clock: time.
+    """
+
+    def __init__(self, connections: Connections, clock: Clock) -> None:
+        self._connections = connections
+        self._clock = clock
+        self._known: set[str] = set()
+        self._silent_until: dict[str, float] = {}
+
+    def usable(self, room: Room) -> Room:
+        """It, or another one that may be used instead, if it did not answer lately."""
+        if not self._silent_until or self._answers(room):
+            return room
+        return next(filter(self._answers, room.following()), room)
+
+    def did_not_answer(self, names: Iterable[str]) -> None:
+        self._silent_until.update(dict.fromkeys(names, self._clock.monotonic() + _SILENT_SECONDS))
+
+    async def have(self, rooms: Iterable[Room | None]) -> None:
+        """See that they are there."""
+        if missing := {room for room in rooms if room is not None and room.name not in self._known}:
+            await asyncio.gather(*map(self._make, missing))
+
+    def forget(self, names: Iterable[str]) -> None:
+        """They may be gone."""
+        self._known.difference_update(names)
+
+    def _answers(self, room: Room) -> bool:
+        return self._silent_until.get(room.name, 0.0) <= self._clock.monotonic()
+
+    async def _make(self, room: Room) -> None:
+        try:
+            await self._connections.ready(room.name)
+        except QueueNotFound:
+            async with self._connections.talk(f"queue {room.name!r}") as lane:
+                declaration = commands.Queue.Declare(queue=room.name, durable=True, arguments=room.arguments())
+                await lane.ask(declaration, commands.Queue.DeclareOk)
+            await written_down()
+        except BrokerUnavailable as error:
+            if isinstance(error.__cause__, TimeoutError):
+                self.did_not_answer((room.name,))
+            raise
+        self._known.add(room.name)
+
+
+async def written_down() -> None:
+    """Wait until what is confirmed in a queue that has just been made is safe."""
+    await asyncio.sleep(_WRITTEN_DOWN_SECONDS)
