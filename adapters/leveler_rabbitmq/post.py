@@ -53,20 +53,19 @@ class Post:
             publisher = await self._publisher(lane)
             for letter in letters:
                 publisher.check(letter)
+            doubtful: dict[int, LevelerError] = {}
             fates = await publisher.publish(letters, self._connections.deadline_seconds)
         except BrokerUnavailable as error:
             return dict.fromkeys(range(len(letters)), error)
         except MessageTooLarge:
             return await self._post_what_fits(lane, letters, bounded=bounded)
         except Unconfirmed as error:
-            self.rooms.did_not_answer(letters[index].queue for index in error.places)
-            doubtful = {index: _doubt(letters[index], error) for index in error.places}
-            return doubtful | {
-                index: _explain(letters[index], fate, bounded=bounded) for index, fate in error.fates.items()
-            }
+            fates, doubtful = error.fates, {index: _doubt(letters[index], error) for index in error.places}
         except _LOST as error:
             return {index: _doubt(letter, error) for index, letter in enumerate(letters)}
-        return {index: _explain(letters[index], fate, bounded=bounded) for index, fate in fates.items()}
+        silent = {index for index, fate in fates.items() if fate != RETURNED} | doubtful.keys()
+        self.rooms.did_not_answer(letters[index].queue for index in silent)
+        return {index: _explain(letters[index], fate, bounded=bounded) for index, fate in fates.items()} | doubtful
 
     async def send_delayed(
         self, lane: str, letters: Sequence[Letter], rooms: Sequence[Room | None], *, bounded: bool

@@ -2,7 +2,7 @@
 
 One may never answer again. RabbitMQ writes down where a quorum queue keeps its messages half a second after its
 declaration; a server that is killed sooner lists the queue after its return and never finds a leader for it. So a
-room that did not confirm a message in time is left alone for a while, and the next one is used instead.
+room that refused a message, or did not confirm it in time, is left alone for a while, and the next one is used instead.
 """
 
 from __future__ import annotations
