@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from typing import Final
 
 from leveler.errors import (
@@ -24,6 +25,12 @@ from leveler_rabbitmq.publisher import Letter, Publisher, Unconfirmed, open_publ
 from leveler_rabbitmq.rooms import Rooms
 from leveler_rabbitmq.windows import RETURNED, Fate
 
+#: A queue that has never confirmed anything to us has so long for the first message.
+_TRIAL_SECONDS: Final = 3.0
+#: So many messages that one queue does not take, and RabbitMQ reads no more from their connection
+#: (quorum_commands_soft_limit): whatever comes after them would wait, too.
+_DEAFENING: Final = 32
+
 #: What leaves open whether the broker did what it was told.
 _LOST: Final = (LaneLost, ChannelClosed, TimeoutError)
 
@@ -41,26 +48,31 @@ class Post:
         self._publishers: dict[str, Publisher] = {}
         self._opening = asyncio.Lock()
 
-    async def send(self, lane: str, letters: Sequence[Letter], *, bounded: bool = False) -> Mapping[int, LevelerError]:
+    async def send(
+        self, lane: str, letters: Sequence[Letter], *, bounded: bool = False, seconds: float | None = None
+    ) -> Mapping[int, LevelerError]:
         """Publish; the error of each that the broker has not taken, as far as we know.
 
         Args:
             lane: those of one lane wait for nobody else's.
             letters: may go to different queues.
             bounded: the broker may refuse because the queue is full.
+            seconds: how long to wait for its answer, if not for all of the deadline.
         """
         try:
             publisher = await self._publisher(lane)
             for letter in letters:
                 publisher.check(letter)
             doubtful: dict[int, LevelerError] = {}
-            fates = await publisher.publish(letters, self._connections.deadline_seconds)
+            fates = await publisher.publish(letters, seconds or self._connections.deadline_seconds)
         except BrokerUnavailable as error:
             return dict.fromkeys(range(len(letters)), error)
         except MessageTooLarge:
             return await self._post_what_fits(lane, letters, bounded=bounded)
         except Unconfirmed as error:
             fates, doubtful = error.fates, {index: _doubt(letters[index], error) for index in error.places}
+            if len(doubtful) >= _DEAFENING:
+                publisher.wire.abort(f"the broker has not confirmed {len(doubtful)} messages in time")
         except _LOST as error:
             return {index: _doubt(letter, error) for index, letter in enumerate(letters)}
         silent = {index for index, fate in fates.items() if fate != RETURNED} | doubtful.keys()
@@ -83,14 +95,50 @@ class Post:
             await self.rooms.have(rooms)
         except LevelerError as error:
             return dict.fromkeys(range(len(letters)), error)
-        failed = dict(await self.send(lane, letters, bounded=bounded))
+        if trials := self.rooms.trials(rooms):
+            return await self._try_rooms(lane, letters, rooms, trials, bounded=bounded)
+        return await self._send_to_rooms(lane, letters, rooms, bounded=bounded)
+
+    async def _try_rooms(
+        self, lane: str, letters: Sequence[Letter], rooms: Sequence[Room | None], trials: list[int], *, bounded: bool
+    ) -> Mapping[int, LevelerError]:
+        """Send one letter to each room that is new to us, and the rest when we know which of them answer."""
+        seconds = min(_TRIAL_SECONDS, self._connections.deadline_seconds)
+        failed = await self._send_part(trials, letters, rooms, partial(self._send_to_rooms, lane, seconds=seconds))
+        self.rooms.answered(letters[index].queue for index in trials if index not in failed)
+        rest = [index for index in range(len(letters)) if index not in trials]
+        for index, error in failed.items():
+            if self.rooms.answers(letters[index].queue):  # something else is wrong
+                return failed | dict.fromkeys(rest, error)
+        return failed | await self._send_part(rest, letters, rooms, partial(self.send_delayed, lane, bounded=bounded))
+
+    @staticmethod
+    async def _send_part(
+        part: Sequence[int],
+        letters: Sequence[Letter],
+        rooms: Sequence[Room | None],
+        send: Callable[[Sequence[Letter], Sequence[Room | None]], Awaitable[Mapping[int, LevelerError]]],
+    ) -> dict[int, LevelerError]:
+        failed = await send([letters[index] for index in part], [rooms[index] for index in part]) if part else {}
+        return {part[place]: error for place, error in failed.items()}
+
+    async def _send_to_rooms(
+        self,
+        lane: str,
+        letters: Sequence[Letter],
+        rooms: Sequence[Room | None],
+        *,
+        bounded: bool = False,
+        seconds: float | None = None,
+    ) -> Mapping[int, LevelerError]:
+        failed = dict(await self.send(lane, letters, bounded=bounded, seconds=seconds))
         gone = [index for index, error in failed.items() if isinstance(error, QueueNotFound) and rooms[index]]
         if gone:  # somebody has dropped and declared the queue since: nothing of these was done
             self.rooms.forget(letters[index].queue for index in gone)
             for index in gone:
                 del failed[index]
             await self.rooms.have(rooms[index] for index in gone)
-            again = await self.send(lane, [letters[index] for index in gone])
+            again = await self.send(lane, [letters[index] for index in gone], seconds=seconds)
             failed.update({gone[place]: error for place, error in again.items()})
         return failed
 

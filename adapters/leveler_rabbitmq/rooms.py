@@ -2,13 +2,14 @@
 
 One may never answer again. RabbitMQ writes down where a quorum queue keeps its messages half a second after its
 declaration; a server that is killed sooner lists the queue after its return and never finds a leader for it. So a
-room that refused a message, or did not confirm it in time, is left alone for a while, and the next one is used instead.
+room that refused a message, or did not confirm it in time, is left alone for a while, and the next one is used instead;
+and one that is new to us gets one message before it gets many.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from pamqp import commands
@@ -35,15 +36,32 @@ class Rooms:
         self._connections = connections
         self._clock = clock
         self._known: set[str] = set()
+        self._tried: set[str] = set()
         self._silent_until: dict[str, float] = {}
 
     def usable(self, room: Room) -> Room:
         """It, or another one that may be used instead, if it did not answer lately."""
-        if not self._silent_until or self._answers(room):
+        if not self._silent_until or self.answers(room.name):
             return room
-        return next(filter(self._answers, room.following()), room)
+        return next((other for other in room.following() if self.answers(other.name)), room)
+
+    def trials(self, rooms: Sequence[Room | None]) -> list[int]:
+        """Where the first one stands of each that has never answered us."""
+        first: dict[str, int] = {}
+        for index, room in enumerate(rooms):
+            if room is not None and room.name not in self._tried:
+                first.setdefault(room.name, index)
+        return list(first.values())
+
+    def answered(self, names: Iterable[str]) -> None:
+        self._tried.update(names)
+
+    def answers(self, name: str) -> bool:
+        """As far as we know."""
+        return self._silent_until.get(name, 0.0) <= self._clock.monotonic()
 
     def did_not_answer(self, names: Iterable[str]) -> None:
+        """It is left alone for a while."""
         self._silent_until.update(dict.fromkeys(names, self._clock.monotonic() + _SILENT_SECONDS))
 
     async def have(self, rooms: Iterable[Room | None]) -> None:
@@ -55,21 +73,19 @@ class Rooms:
         """They may be gone."""
         self._known.difference_update(names)
 
-    def _answers(self, room: Room) -> bool:
-        return self._silent_until.get(room.name, 0.0) <= self._clock.monotonic()
-
     async def _make(self, room: Room) -> None:
+        """One that is there may have been made a moment ago."""
         try:
             await self._connections.ready(room.name)
         except QueueNotFound:
             async with self._connections.talk(f"queue {room.name!r}") as lane:
                 declaration = commands.Queue.Declare(queue=room.name, durable=True, arguments=room.arguments())
                 await lane.ask(declaration, commands.Queue.DeclareOk)
-            await written_down()
         except BrokerUnavailable as error:
             if isinstance(error.__cause__, TimeoutError):
                 self.did_not_answer((room.name,))
             raise
+        await written_down()
         self._known.add(room.name)
 
 
