@@ -17,7 +17,7 @@ from leveler.message import Message
 from leveler_rabbitmq import topology
 from leveler_rabbitmq.address import address_of
 from leveler_rabbitmq.connections import Connections
-from leveler_rabbitmq.delays import rooms_of
+from leveler_rabbitmq.delays import rooms_of, solo_rooms
 from leveler_rabbitmq.errors import ChannelClosed
 from leveler_rabbitmq.options import RabbitMQOptions
 from leveler_rabbitmq.peeking import peek
@@ -76,7 +76,9 @@ class RabbitMQAdapter(Adapter):
         if missing and queue.declare == "verify":
             raise QueueNotFound(f"queue {missing[-1]!r} does not exist: declare it with declare: create")
         degraded = [found for name in (queue.dead_name, queue.name) if (found := await self._agree(queue, name))]
-        if missing:
+        # It must be there for some time when it is needed.
+        made = queue.declare == "create" and await self._post.rooms.make(solo_rooms(queue.name)[0])
+        if missing or made:
             await written_down()
         return self._capabilities(tuple(degraded))
 

@@ -37,6 +37,7 @@ class Rooms:
         self._clock = clock
         self._known: set[str] = set()
         self._tried: set[str] = set()
+        self._seen_at: dict[str, float] = {}
         self._silent_until: dict[str, float] = {}
 
     def usable(self, room: Room) -> Room:
@@ -65,27 +66,38 @@ class Rooms:
         self._silent_until.update(dict.fromkeys(names, self._clock.monotonic() + _SILENT_SECONDS))
 
     async def have(self, rooms: Iterable[Room | None]) -> None:
-        """See that they are there."""
+        """See that they are there, and may be used."""
         if missing := {room for room in rooms if room is not None and room.name not in self._known}:
-            await asyncio.gather(*map(self._make, missing))
+            await asyncio.gather(*map(self._have, missing))
 
-    def forget(self, names: Iterable[str]) -> None:
-        """They may be gone."""
-        self._known.difference_update(names)
-
-    async def _make(self, room: Room) -> None:
-        """One that is there may have been made a moment ago."""
+    async def make(self, room: Room) -> bool:
+        """See that it is there. Whether it was not."""
+        made = False
         try:
             await self._connections.ready(room.name)
         except QueueNotFound:
+            made = True
             async with self._connections.talk(f"queue {room.name!r}") as lane:
                 declaration = commands.Queue.Declare(queue=room.name, durable=True, arguments=room.arguments())
                 await lane.ask(declaration, commands.Queue.DeclareOk)
+        self._seen_at.setdefault(room.name, self._clock.monotonic())
+        return made
+
+    def forget(self, names: Iterable[str]) -> None:
+        """They may be gone."""
+        for name in names:
+            self._known.discard(name)
+            self._seen_at.pop(name, None)
+
+    async def _have(self, room: Room) -> None:
+        try:
+            await self.make(room)
         except BrokerUnavailable as error:
             if isinstance(error.__cause__, TimeoutError):
                 self.did_not_answer((room.name,))
             raise
-        await written_down()
+        # Whoever made it may have done so a moment before we saw it.
+        await asyncio.sleep(self._seen_at[room.name] + _WRITTEN_DOWN_SECONDS - self._clock.monotonic())
         self._known.add(room.name)
 
 
