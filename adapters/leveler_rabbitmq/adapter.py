@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Sequence
 from types import TracebackType
@@ -25,6 +26,8 @@ from leveler_rabbitmq.post import Post
 from leveler_rabbitmq.receiver import RabbitMQReceiver
 from leveler_rabbitmq.rooms import Rooms, written_down
 from leveler_rabbitmq.sender import RabbitMQSender
+
+log: Final = logging.getLogger("leveler.rabbitmq")
 
 #: The first with quorum queues that can expire messages and dead-letter them at least once.
 _OLDEST: Final = (3, 10)
@@ -51,6 +54,7 @@ class RabbitMQAdapter(Adapter):
         self._connections = Connections(self._address, self._tls, options.heartbeat_seconds, deadline_seconds)
         self._post = Post(self._connections, Rooms(self._connections, clock))
         self._version: tuple[int, ...] = ()
+        self._declared: set[str] = set()
 
     async def __aenter__(self) -> Self:
         link = await self._connections.open()
@@ -75,11 +79,14 @@ class RabbitMQAdapter(Adapter):
         missing = [name for name in (queue.dead_name, queue.name) if not await self._exists(name)]
         if missing and queue.declare == "verify":
             raise QueueNotFound(f"queue {missing[-1]!r} does not exist: declare it with declare: create")
+        for name in self._declared.intersection(missing):
+            log.error("queue %r is gone, with what waited in it; it is made again", name)
         degraded = [found for name in (queue.dead_name, queue.name) if (found := await self._agree(queue, name))]
         # It must be there for some time when it is needed.
         made = queue.declare == "create" and await self._post.rooms.make(solo_rooms(queue.name)[0])
         if missing or made:
             await written_down()
+        self._declared.update((queue.name, queue.dead_name))
         return self._capabilities(tuple(degraded))
 
     async def _exists(self, name: str) -> bool:
@@ -100,6 +107,7 @@ class RabbitMQAdapter(Adapter):
         return ""
 
     async def drop(self, queue: QueueSpec) -> None:
+        self._declared.difference_update((queue.name, queue.dead_name))
         rooms = rooms_of(queue.name)
         await self._delete([queue.name, queue.dead_name, *(room.name for room in rooms)])
         self._post.rooms.forget(room.name for room in rooms)

@@ -402,7 +402,9 @@ def test_another_node_is_used_when_the_first_is_gone(each_rabbitmq: Kept) -> Non
 # ---- a queue that vanishes
 
 
-def test_a_receiver_whose_queue_is_deleted_says_so_at_once(play: Callable[[Play], None]) -> None:
+def test_a_receiver_whose_queue_is_deleted_says_so_at_once(
+    play: Callable[[Play], None], caplog: pytest.LogCaptureFixture
+) -> None:
     async def scene(b: Bench) -> None:
         await b.send(b.message())
         receiver = b.adapter.receiver(b.queue, capacity=5)
@@ -419,7 +421,11 @@ def test_a_receiver_whose_queue_is_deleted_says_so_at_once(play: Callable[[Play]
             await b.send(b.message())
         with pytest.raises(QueueNotFound, match=b.queue.name):
             await b.adapter.depth(b.queue)
+        assert caplog.records == []
         await b.adapter.declare(b.queue)
+        [said] = [record for record in caplog.records if record.levelname == "ERROR"]
+        assert f"queue '{b.queue.name}' is gone, with what waited in it" in said.getMessage()
+        caplog.clear()
         await b.send(b.message(id="again"))
         [delivery] = await b.take(b.adapter.receiver(b.queue, capacity=5))
         assert delivery.message.id == "again"
