@@ -614,3 +614,31 @@ def test_what_one_gate_has_let_in_and_the_next_one_not_is_taken_back_at_once() -
         assert (own.credit(0.0), shared.credit(0.0)) == (2, 0)
 
     run(story)
+
+
+# What they show.
+
+
+def test_a_gate_shows_its_limits_who_waits_and_how_long_it_is_paused_yet() -> None:
+    async def story(clock: VirtualClock) -> None:
+        gate = Gate("bank", [FixedConcurrency(2), Rate(50.0), Mute(3)], clock)
+        tasks = [asyncio.create_task(gate.start(1, None)) for _ in range(5)]
+        await quiet()
+        await clock.advance(1.0)  # both places are taken by then
+        gate.pause(4.0)
+        await clock.advance(1.0)
+        shown = {"concurrency": 2, "running": 2, "rate_per_second": 50.0, "waiting": 3, "paused_seconds": 3.0}
+        assert gate.figures() == pytest.approx(shown)
+        gate.refuse(None)
+        await asyncio.gather(*tasks)
+
+    run(story)
+
+
+class Mute:
+    """A limit of somebody's own, with nothing to show."""
+
+    def __init__(self, limit: int) -> None:
+        inner = FixedConcurrency(limit)
+        self.credit, self.wait, self.start, self.series = inner.credit, inner.wait, inner.start, inner.series
+        self.finish, self.take_back = inner.finish, inner.take_back

@@ -4,13 +4,16 @@ how many could start by then?    Limit.credit
 how long until one may start?    Limit.wait
 how many may follow each other?  Limit.series
 one starts / one has ended       Limit.start / Limit.finish; Limit.take_back for one that did not start after all
+what does it show of itself?     Shown.figures, where it has something to show
 """
 
 from leveler.consumer.limits.concurrency import FixedConcurrency as FixedConcurrency
 from leveler.consumer.limits.gate import Gate as Gate
 from leveler.consumer.limits.gate import Limits as Limits
+from leveler.consumer.limits.limit import Figures as Figures
 from leveler.consumer.limits.limit import Limit as Limit
+from leveler.consumer.limits.limit import Shown as Shown
 from leveler.consumer.limits.limit import Verdict as Verdict
 from leveler.consumer.limits.rate import Rate as Rate
 
-__all__ = ["FixedConcurrency", "Gate", "Limit", "Limits", "Rate", "Verdict"]
+__all__ = ["Figures", "FixedConcurrency", "Gate", "Limit", "Limits", "Rate", "Shown", "Verdict"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from leveler.consumer.limits.limit import Figures
+
 # Over how long the pace of completions is averaged, and how old it may get before it counts for nothing.
 _PACE_SECONDS: Final = 0.5
 
@@ -40,6 +42,9 @@ class FixedConcurrency:
 
     def take_back(self, runs: int) -> None:
         self.running -= runs
+
+    def figures(self) -> Figures:
+        return {"concurrency": self.limit, "running": self.running}
 
     def _pace(self, now: float) -> float:
         """Completions per second, of late."""

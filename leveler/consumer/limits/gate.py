@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from leveler.clock import Clock, Timer
-from leveler.consumer.limits.limit import Limit, Verdict
+from leveler.consumer.limits.limit import Figures, Limit, Shown, Verdict
 
 _Waiter = tuple["asyncio.Future[bool]", int, object]
 
@@ -110,6 +110,17 @@ class Gate:
         """Start nothing for so long: the downstream asked for it."""
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
         self._wake_after(seconds)
+
+    def figures(self) -> Figures:
+        """What its limits show of themselves, who waits for them, and how long they are paused yet."""
+        shown: dict[str, float | str] = {
+            "waiting": sum(runs for _, runs, _ in self._waiters),
+            "paused_seconds": max(0.0, self._paused_until - self._clock.monotonic()),
+        }
+        for limit in self.limits:
+            if isinstance(limit, Shown):
+                shown |= limit.figures()
+        return shown
 
     def _let_others(self) -> None:
         if self._waiters:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+#: What a limit shows of itself: names with their units -> a number, or a state in one word.
+Figures = Mapping[str, float | str]
 
 
 class Verdict(Enum):
@@ -41,4 +45,17 @@ class Limit(Protocol):
 
     def take_back(self, runs: int) -> None:
         """`runs` runs were to `start`, and have not."""
+        ...
+
+
+@runtime_checkable
+class Shown(Protocol):
+    """A limit that can be looked at while it works. Not every one has something to show."""
+
+    def figures(self) -> Figures:
+        """What it allows and where it stands, for people and for metrics; asked for a few times a second at most.
+
+        The same thing has the same name at every limit: ``concurrency`` (runs allowed at once), ``running``,
+        ``rate_per_second``, ``breaker`` (``closed``, ``open``, ``half-open``), ``phase``, ``base_seconds``.
+        """
         ...
