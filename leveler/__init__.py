@@ -26,6 +26,7 @@ The tour, in the order in which a message travels:
       report.py, surroundings.py    what a consumer tells; what it shares with its process
     deadletter.py               browse, replay, purge what was given up
     events.py                   named moments for metrics and tests
+    monitor/                    the figures of a running app: over HTTP, for Prometheus, for ``leveler top``
     blocking.py                 the same sends, without an event loop
     cli/, demo/                 the command, one file each; a burst to look at
     testing/                    for users' tests and for adapters: TestApp, the contract suite, the model, faults
@@ -61,6 +62,7 @@ from leveler.adapter import Capabilities as Capabilities
 from leveler.adapter import Depth as Depth
 from leveler.deadletter import DeadLetters as DeadLetters
 from leveler.events import Event as Event
+from leveler.monitor.figures import AppFigures as AppFigures
 from leveler.runtime import Health as Health
 
 # What can go wrong
@@ -110,6 +112,7 @@ __all__ = [
     "Depth",
     "DeadLetters",
     "Event",
+    "AppFigures",
     "Health",
     "AccessDenied",
     "AdapterNotFound",

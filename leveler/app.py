@@ -6,7 +6,7 @@ import asyncio
 import random
 import signal
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,8 @@ from leveler.deadletter import DeadLetters
 from leveler.errors import ConfigError, LevelerError, NotStarted
 from leveler.events import Observer, Observers
 from leveler.message import Message, check_queue_name
+from leveler.monitor.address import Address
+from leveler.monitor.figures import AppFigures
 from leveler.producer import SendOptions, SendWords
 from leveler.runtime import Health, Runtime
 from leveler.settings import BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
@@ -82,6 +84,7 @@ class Leveler:
         )
         self._config = config
         self._broker: str | None = None
+        self._listen: str | None = None
         self._lifespan = lifespan
         self._middleware = list(middleware)
         self._observers = Observers(list(observers))
@@ -149,10 +152,13 @@ class Leveler:
 
     # Configure
 
-    def configure(self, *, config: str | Path | None = None, broker: str | None = None) -> None:
-        """For command lines: read the file `config`, and use the URL `broker` whatever it and ``LEVELER_*`` say."""
+    def configure(
+        self, *, config: str | Path | None = None, broker: str | None = None, listen: str | None = None
+    ) -> None:
+        """For command lines: read the file `config`; what else is given holds whatever it and ``LEVELER_*`` say."""
         self._config = config if config is not None else self._config
         self._broker = broker if broker is not None else self._broker
+        self._listen = listen if listen is not None else self._listen
 
     def settings(self, *, connecting: bool = True) -> Settings:
         """What holds if it starts now.
@@ -166,7 +172,7 @@ class Leveler:
         # Here, because pydantic takes longer to import than all of leveler, and not everybody starts what he imports.
         from leveler.config import load
 
-        return load(self._settings, self._config, broker=self._broker, connecting=connecting)
+        return load(self._settings, self._config, broker=self._broker, listen=self._listen, connecting=connecting)
 
     def explain(self) -> list[Row]:
         """Every setting that holds and who said it, without secrets."""
@@ -229,6 +235,10 @@ class Leveler:
         """Whether every consumer is consuming, and what is weaker than promised."""
         return self._started().health()
 
+    async def figures(self) -> AppFigures:
+        """Everything in numbers, as a worker's endpoint shows it; the brokers are asked how much waits."""
+        return await self._started().figures()
+
     # Live
 
     async def __aenter__(self) -> Self:
@@ -268,7 +278,7 @@ class Leveler:
         """`run`, in a loop that runs already."""
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
-        async with self:
+        async with self, self._listening(stop):
             runtime = self._started()
 
             def on_signal() -> None:
@@ -286,6 +296,20 @@ class Leveler:
                 for number in (signal.SIGTERM, signal.SIGINT):
                     loop.remove_signal_handler(number)
         return 1 if left else 0
+
+    def _listening(self, stop: asyncio.Event) -> AbstractAsyncContextManager[object]:
+        """Shows the figures while it is entered, where the settings want that; not ready any more after `stop`."""
+        runtime = self._started()
+        if runtime.settings.listen is None:
+            return nullcontext()
+        # Here, because an HTTP server takes longer to import than many a worker that shows nothing.
+        from leveler.monitor.endpoint import Endpoint
+
+        def ready() -> bool:
+            return bool(runtime.consumers) and not stop.is_set() and runtime.health().ready
+
+        address = Address.of(runtime.settings.listen)
+        return Endpoint(address, runtime.settings.listen_token, figures=runtime.figures, ready=ready)
 
     def _limit(
         self, queue: str, concurrency: int | None, rate_per_second: float | None, downstream: str | None

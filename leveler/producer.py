@@ -93,6 +93,8 @@ class Producer:
         source: str,
         timeout_seconds: float,
     ) -> None:
+        #: Messages that the broker has accepted.
+        self.sent = 0
         self._queue = queue
         self._sender = sender
         self._can = can
@@ -177,6 +179,7 @@ class Producer:
             batch = messages[start : start + self._can.max_batch]
             for index, error in (await self._accepted(batch, give_up_at)).items():
                 failed[start + index] = error
+        self.sent += len(messages) - len(failed)
         if self._observers.present:
             for index, message in enumerate(messages):
                 if index not in failed:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import socket
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -21,6 +23,8 @@ from leveler.discovery import find
 from leveler.errors import ConfigError
 from leveler.events import Observers
 from leveler.message import check_queue_name
+from leveler.monitor.depths import Depths
+from leveler.monitor.figures import AppFigures, ConsumerFigures, DepthFigures, QueueFigures
 from leveler.producer import Producer
 from leveler.settings import DEFAULT_CONCURRENCY, BrokerSettings, LimitSettings, Settings
 
@@ -82,6 +86,8 @@ class Runtime:
         self._adapters: dict[str, Adapter] = {}
         self._queues: dict[str, DeclaredQueue] = {}
         self._declaring = asyncio.Lock()
+        self._depths = Depths(clock)
+        self._began_at = clock.monotonic()
         self._gates: dict[str, Gate] = {}
         self._running: list[asyncio.Task[None]] = []
         self._open = AsyncExitStack()
@@ -168,6 +174,41 @@ class Runtime:
         degraded = {name: queue.can.degraded for name, queue in self._queues.items() if queue.can.degraded}
         ready = all(health.ready for health in consumers.values())
         return Health(ready, consumers, degraded)
+
+    async def figures(self) -> AppFigures:
+        """Everything in numbers; the brokers are asked how much waits."""
+        depths = await self._depths.of(self.queues())
+        health = self.health()
+        return AppFigures(
+            process=f"{socket.gethostname()}:{os.getpid()}",
+            up_seconds=self.clock.monotonic() - self._began_at,
+            ready=health.ready,
+            queues={
+                name: QueueFigures(
+                    sent=self._queues[name].producer.sent,
+                    depth=None if depth is None else DepthFigures.of(depth),
+                    consumer=self._consumer_figures(name, health.consumers.get(name)),
+                )
+                for name, depth in depths.items()
+            },
+            downstreams={name: gate.figures() for name, gate in self._gates.items()},
+            degraded=health.degraded,
+        )
+
+    def _consumer_figures(self, name: str, health: ConsumerHealth | None) -> ConsumerFigures | None:
+        if health is None:
+            return None
+        shared = set(self._gates.values())
+        own = [gate.figures() for gate in self.consumers[name].gates if gate not in shared]
+        settings = self.settings.consumers.get(name)
+        return ConsumerFigures(
+            ready=health.ready,
+            running=health.running,
+            held=health.held,
+            counts=health.tally,
+            limits=own[0] if own else None,
+            downstream=None if settings is None else settings.downstream,
+        )
 
     def _adapter(self, broker: BrokerSettings) -> Adapter:
         if broker.adapter is not None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from leveler.adapter import Adapter, QueueSpec, redact
 from leveler.errors import ConfigError
+from leveler.monitor.address import Address
 from leveler.retry import RetryPolicy
 
 
@@ -118,6 +119,21 @@ class Settings:
     send_timeout_seconds: float = 10.0
     #: How long SIGTERM lets running handlers go on.
     drain_timeout_seconds: float = 30.0
+    #: Where a worker shows its figures, as ``127.0.0.1:9464``; None = nowhere.
+    listen: str | None = None
+    #: Who shows it may read them; only on loopback may it be None.
+    listen_token: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            Address.of(self.listen or "127.0.0.1:0")
+        except ConfigError as error:
+            raise ConfigError(f"listen is {error}") from None
+
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether other hosts could read the figures without a token."""
+        return self.listen is not None and self.listen_token is None and not Address.of(self.listen).is_loopback
 
     def queue(self, name: str) -> QueueSettings:
         return self.queues.get(name) or QueueSettings()

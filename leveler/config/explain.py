@@ -55,17 +55,22 @@ def rows(settings: Settings, said: Sequence[Said]) -> Iterator[Row]:
         shared = settings.downstreams.get(consumer.downstream or "", LimitSettings()).concurrency
         instead = {"concurrency": str(DEFAULT_CONCURRENCY)} if shared is None else {}
         yield from _section(("consumers", name), consumer, ConsumerSettings(), said, instead)
-    yield from _section((), _Timeouts.of(settings), _Timeouts.of(Settings()), said)
+    yield from _section((), _Process.of(settings), _Process.of(Settings()), said)
 
 
 @dataclass(frozen=True)
-class _Timeouts:
+class _Process:
+    """What stands in no section."""
+
     send_timeout_seconds: float
     drain_timeout_seconds: float
+    listen: str | None
+    listen_token: str | None
 
     @classmethod
-    def of(cls, settings: Settings) -> _Timeouts:
-        return cls(settings.send_timeout_seconds, settings.drain_timeout_seconds)
+    def of(cls, settings: Settings) -> _Process:
+        token = None if settings.listen_token is None else "***"
+        return cls(settings.send_timeout_seconds, settings.drain_timeout_seconds, settings.listen, token)
 
 
 def _section(

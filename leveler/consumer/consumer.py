@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -66,6 +65,8 @@ class Consumer:
     ) -> None:
         self.queue = spec.name
         self.report = Report(spec.name, around.observers)
+        #: What stands between its deliveries and their start.
+        self.gates = limits.gates
         self._around = around
         self._clock = around.clock
         self._limits = limits
@@ -223,7 +224,7 @@ class Consumer:
             self._limits.take_back(1)
             return
         series.run_ended(held, False)
-        self.report.tally.started += 1
+        self.report.ran(1, held.run_seconds)
         verdict = Verdict.NOTHING if held.lost else verdict_on(outcome)  # its end was the broker's doing
         self._limits.release(1, held.run_seconds, verdict)
 
@@ -241,7 +242,7 @@ class Consumer:
         leave([held for held in rest if held.state < RUNNING and not held.lost])
 
     def _ran_well(self, runs: int, seconds: float) -> None:
-        self.report.tally.started += runs
+        self.report.ran(runs, seconds)
         self._limits.release(runs, seconds, Verdict.SUCCESS)
 
     # What comes in
@@ -319,7 +320,7 @@ class Consumer:
             Exception: a loop of ours has failed, so that nothing is consumed any more.
         """
         self._around.quarantine.join(self)
-        for gate in self._limits.gates:
+        for gate in self.gates:
             gate.listen(self._intake.changed)
         for loop in (self._receiving.run(), self._settlement.run(), self._leases.run()):
             self._loops.start(loop)
@@ -330,7 +331,7 @@ class Consumer:
         finally:
             self.report.consuming = False
             self._around.quarantine.leave(self)
-            for gate in self._limits.gates:
+            for gate in self.gates:
                 gate.unlisten(self._intake.changed)
             self._buffer.close()
             self._threads.close()
@@ -387,8 +388,7 @@ class Consumer:
         self._intake.resume()
 
     def health(self) -> ConsumerHealth:
-        tally = replace(self.report.tally, started=self.report.tally.started + self._runs.now)
-        return ConsumerHealth(self.report.consuming, self._runs.now, len(self._leases), tally)
+        return self.report.health(self._runs.now, len(self._leases))
 
     @property
     def busy(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leveler.adapter import Abandon, DeadLetter
 from leveler.consumer.held import Held
@@ -44,6 +44,8 @@ class Tally:
     settlements_failed: int = 0
     stuck: int = 0
     receivers_lost: int = 0
+    #: How long all runs that have ended took together.
+    run_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,15 @@ class Report:
     def started(self, held: Held) -> None:
         """Only told, and only where somebody listens: they are counted when they have ended."""
         self._observers.tell(MessageStarted(self._queue, held.delivery.message, held.delivery.attempt))
+
+    def ran(self, runs: int, seconds: float) -> None:
+        """`runs` have ended, after `seconds` each."""
+        self.tally.started += runs
+        self.tally.run_seconds += runs * seconds
+
+    def health(self, running: int, held: int) -> ConsumerHealth:
+        """Now, while so many handlers run and so many deliveries are held."""
+        return ConsumerHealth(self.consuming, running, held, replace(self.tally, started=self.tally.started + running))
 
     def settled(self, settled: Sequence[Held]) -> None:
         """The broker took these."""
