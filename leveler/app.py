@@ -278,7 +278,7 @@ class Leveler:
         """`run`, in a loop that runs already."""
         loop = asyncio.get_running_loop()
         stop = asyncio.Event()
-        async with self, self._listening(stop):
+        async with self, self._listening():
             runtime = self._started()
 
             def on_signal() -> None:
@@ -297,19 +297,18 @@ class Leveler:
                     loop.remove_signal_handler(number)
         return 1 if left else 0
 
-    def _listening(self, stop: asyncio.Event) -> AbstractAsyncContextManager[object]:
-        """Shows the figures while it is entered, where the settings want that; not ready any more after `stop`."""
+    def _listening(self) -> AbstractAsyncContextManager[object]:
+        """Shows the figures while it is entered, where the settings want that."""
         runtime = self._started()
         if runtime.settings.listen is None:
             return nullcontext()
         # Here, because an HTTP server takes longer to import than many a worker that shows nothing.
         from leveler.monitor.endpoint import Endpoint
 
-        def ready() -> bool:
-            return bool(runtime.consumers) and not stop.is_set() and runtime.health().ready
-
         address = Address.of(runtime.settings.listen)
-        return Endpoint(address, runtime.settings.listen_token, figures=runtime.figures, ready=ready)
+        return Endpoint(
+            address, runtime.settings.listen_token, figures=runtime.figures, ready=lambda: runtime.health().ready
+        )
 
     def _limit(
         self, queue: str, concurrency: int | None, rate_per_second: float | None, downstream: str | None

@@ -33,7 +33,7 @@ from leveler.settings import DEFAULT_CONCURRENCY, BrokerSettings, LimitSettings,
 class Health:
     """Whether the app does what it is there for."""
 
-    #: Every consumer is consuming.
+    #: Every consumer that there is to be is consuming, and no stop is under way.
     ready: bool
     consumers: Mapping[str, ConsumerHealth]
     #: What is weaker than promised and only an operator can judge, by queue.
@@ -90,6 +90,7 @@ class Runtime:
         self._began_at = clock.monotonic()
         self._gates: dict[str, Gate] = {}
         self._running: list[asyncio.Task[None]] = []
+        self._changing = False  # consumers are being started, or stopped
         self._open = AsyncExitStack()
 
     async def open(self) -> None:
@@ -140,7 +141,9 @@ class Runtime:
             if name not in self._handlers:
                 known = ", ".join(sorted(self._handlers)) or "none"
                 raise ConfigError(f"no consumer for queue {name!r}; there are: {known}")
+        self._changing = True
         self.consumers = {name: await self._consumer(name, state) for name in wanted}
+        self._changing = False
         self._running = [asyncio.create_task(consumer.run()) for consumer in self.consumers.values()]
 
     async def until(self, stop: asyncio.Event) -> None:
@@ -155,6 +158,7 @@ class Runtime:
         Raises:
             Exception: a consumer had broken down before; the others have drained all the same.
         """
+        self._changing = True
         stops = [consumer.stop(drain_seconds) for consumer in self.consumers.values()]
         stopped = await asyncio.gather(*stops, return_exceptions=True)
         ended = await asyncio.gather(*self._running, return_exceptions=True)
@@ -172,7 +176,7 @@ class Runtime:
     def health(self) -> Health:
         consumers = {name: consumer.health() for name, consumer in self.consumers.items()}
         degraded = {name: queue.can.degraded for name, queue in self._queues.items() if queue.can.degraded}
-        ready = all(health.ready for health in consumers.values())
+        ready = not self._changing and all(health.ready for health in consumers.values())
         return Health(ready, consumers, degraded)
 
     async def figures(self) -> AppFigures:

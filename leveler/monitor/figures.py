@@ -69,7 +69,7 @@ class AppFigures:
     process: str
     #: Since the start, on a clock that only goes forward: rates are differences of counts over differences of this.
     up_seconds: float
-    #: Every consumer is consuming.
+    #: Every consumer that there is to be is consuming, and no stop is under way.
     ready: bool
     queues: Mapping[str, QueueFigures] = field(default_factory=dict[str, QueueFigures])
     #: Limits that queues may share.

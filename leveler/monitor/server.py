@@ -42,6 +42,7 @@ class Server(ThreadingTCPServer):
 
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = _MOST_REQUESTS
 
     def __init__(self, address: Address, answer: Callable[[str, Any], Answer]) -> None:
         self.address_family = AF_INET6 if ":" in address.host else AF_INET
