@@ -9,7 +9,7 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from socket import AF_INET, AF_INET6
 from socketserver import ThreadingTCPServer
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from leveler.events import log
 from leveler.monitor.address import Address
@@ -71,7 +71,6 @@ class Server(ThreadingTCPServer):
 class _Request(BaseHTTPRequestHandler):
     """One request, by the standard library's reading of HTTP; its errors are told in one line and not in HTML."""
 
-    server: Server
     timeout = _CLIENT_SECONDS
     server_version = "leveler"
     sys_version = ""
@@ -79,7 +78,7 @@ class _Request(BaseHTTPRequestHandler):
     error_content_type = TEXT
 
     def do_GET(self) -> None:
-        answer = self.server.answer(self.path, self.headers)
+        answer = cast(Server, self.server).answer(self.path, self.headers)
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))

@@ -81,7 +81,7 @@ def endpoint_url(words: str) -> str:
 class _Stay(HTTPRedirectHandler):
     """The token is for whom the user has named, and for nobody whom he names."""
 
-    def redirect_request(self, *args: Any) -> None:
+    def redirect_request(self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> None:
         return None
 
 

@@ -11,6 +11,7 @@ import pytest
 from leveler.adapter import Capabilities, Depth, QueueSpec
 from leveler.cli.dashboard import curves, drawn
 from leveler.cli.looks import Looks
+from leveler.consumer.limits import Figures
 from leveler.consumer.report import Tally
 from leveler.errors import BrokerUnavailable, ConfigError
 from leveler.monitor.address import Address, names_this_host
@@ -193,7 +194,7 @@ def test_a_broker_that_cannot_count_is_not_asked() -> None:
 
 def app(*, up: float = 10.0, process: str = "host:1", depth: DepthFigures | None = None, **counts: Any) -> AppFigures:
     """One worker with one consumer."""
-    limits = {"concurrency": 8, "running": 3, "breaker": "closed"}
+    limits: Figures = {"concurrency": 8, "running": 3, "breaker": "closed"}
     consumer = ConsumerFigures(ready=True, running=3, held=5, counts=Tally(**counts), limits=limits, downstream="bank")
     return AppFigures(
         process=process,
@@ -209,7 +210,7 @@ def named(figures: AppFigures) -> dict[str, Measure]:
 
 
 def test_every_count_has_a_name_and_its_value() -> None:
-    counts = {field.name: index for index, field in enumerate(fields(Tally), 1)}
+    counts: dict[str, Any] = {field.name: index for index, field in enumerate(fields(Tally), 1)}
     found = [
         value for measure in measures(app(**counts)) if measure.kind == "counter" for value in measure.values.items()
     ]
@@ -283,9 +284,9 @@ def test_without_a_depth_nobody_knows_what_arrives() -> None:
 
 
 def test_a_limit_at_several_workers_is_shown_once() -> None:
-    shown = {"concurrency": 4, "paused_seconds": 1.0, "breaker": "open"}
-    other = {"concurrency": 6, "paused_seconds": 3.0, "breaker": "closed", "phase": "probing"}
-    together = {"concurrency": 10, "paused_seconds": 3.0, "breaker": "closed, open", "phase": "probing"}
+    shown: Figures = {"concurrency": 4, "paused_seconds": 1.0, "breaker": "open"}
+    other: Figures = {"concurrency": 6, "paused_seconds": 3.0, "breaker": "closed", "phase": "probing"}
+    together: Figures = {"concurrency": 10, "paused_seconds": 3.0, "breaker": "closed, open", "phase": "probing"}
     assert added_up([shown, other]) == together
     assert set(limits({"a": app()})) == {"consumers.orders", "downstreams.bank"}
 
