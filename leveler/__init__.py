@@ -7,7 +7,7 @@ The tour, in the order in which a message travels:
     message.py, codec.py        the envelope; typed value <-> bytes
     discovery.py, adapter.py    URL -> adapter; the contract that adapters implement
     config/, units.py           leveler.yaml and LEVELER_* -> settings; durations, sizes and rates in words
-    runtime.py                  a started app: brokers connected, queues declared, consumers running
+    runtime.py, worker.py       a started app: brokers connected, queues declared, consumers running until a signal
     consumer/                   the way of a delivery through a process, one room a step
       receiving.py              a receiver for as long as the consumer lives
       intake.py                 how many to ask for now, and the loop that asks
@@ -15,6 +15,7 @@ The tour, in the order in which a message travels:
       buffer.py, held.py        what was received and not started yet; a delivery in this process
       consumer.py               the spine: acquire -> decode -> handle -> decide -> settle -> release
       series.py                 one delivery after another, as long as no handler waits
+      batches.py                the spine where a handler takes many at once: gathering.py, batch.py
       limits/                   what the downstream bears
       handler.py, threads.py    run one handler, ``def`` ones in threads; what it does becomes an outcome
       lease.py                  keep deliveries ours while their handlers run
@@ -37,7 +38,9 @@ The tour, in the order in which a message travels:
 from leveler.app import Leveler as Leveler
 from leveler.app import Queue as Queue
 from leveler.blocking import Blocking as Blocking
+from leveler.consumer.batch import BatchContext as BatchContext
 from leveler.consumer.held import Context as Context
+from leveler.outcome import BatchFailed as BatchFailed
 from leveler.outcome import Completed as Completed
 from leveler.outcome import Outcome as Outcome
 from leveler.outcome import Reject as Reject
@@ -93,7 +96,9 @@ __all__ = [
     "Leveler",
     "Queue",
     "Blocking",
+    "BatchContext",
     "Context",
+    "BatchFailed",
     "Completed",
     "Outcome",
     "Reject",

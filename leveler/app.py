@@ -4,34 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
 
 from leveler import units
 from leveler.adapter import Adapter, Depth
 from leveler.blocking import Blocking
 from leveler.clock import Clock, SystemClock
+from leveler.consumer.batch import BatchContext
 from leveler.consumer.handler import Handler, Middleware
 from leveler.deadletter import DeadLetters
 from leveler.errors import ConfigError, LevelerError, NotStarted
 from leveler.events import Observer, Observers
 from leveler.message import Message, check_queue_name
-from leveler.monitor.address import Address
 from leveler.monitor.figures import AppFigures
 from leveler.producer import SendOptions, SendWords
 from leveler.runtime import Health, Runtime
 from leveler.settings import BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
+from leveler.worker import work
 
 if TYPE_CHECKING:
     from leveler.config import Row
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., Any])
+#: A handler that takes batches.
+B = TypeVar("B", bound=Callable[[list[Any]], Any] | Callable[[list[Any], BatchContext], Any])
 #: Runs around the app's life; what it yields is every handler's ``ctx.state``.
 Lifespan = Callable[["Leveler"], AbstractAsyncContextManager[Any]]
 
@@ -97,6 +99,7 @@ class Leveler:
 
     # Define
 
+    @overload
     def consumer(
         self,
         queue: str,
@@ -105,6 +108,31 @@ class Leveler:
         concurrency: int | None = None,
         rate: str | None = None,
         downstream: str | None = None,
+    ) -> Callable[[H], H]: ...
+
+    @overload
+    def consumer(
+        self,
+        queue: str,
+        *,
+        type: str | None = None,
+        concurrency: int | None = None,
+        rate: str | None = None,
+        downstream: str | None = None,
+        batch_size: int,
+        batch_wait: str | float | None = None,
+    ) -> Callable[[B], B]: ...
+
+    def consumer(
+        self,
+        queue: str,
+        *,
+        type: str | None = None,
+        concurrency: int | None = None,
+        rate: str | None = None,
+        downstream: str | None = None,
+        batch_size: int | None = None,
+        batch_wait: str | float | None = None,
     ) -> Callable[[H], H]:
         """Register a handler: ``def`` or ``async def``, taking the value, or the value and a `Context`.
 
@@ -116,18 +144,32 @@ class Leveler:
             concurrency: runs at once, in this process.
             rate: starts per time, in this process: ``"50/s"``, ``"500/min"``.
             downstream: whose limits hold besides.
+            batch_size: the handler takes lists of so many values at most, and may raise `BatchFailed`. A batch is one
+                run, and has its queue to itself: no other handler takes from it.
+            batch_wait: how long what has come waits until a batch is whole: ``"500ms"``, or seconds.
 
         Raises:
             ConfigError: the signature cannot be called, or another handler takes the same messages.
             InvalidMessage: the queue's name is not legal on every broker.
         """
         check_queue_name(queue)
-        if concurrency is not None or rate is not None or downstream is not None:
-            self._limit(queue, concurrency, units.per_second(rate) if rate is not None else None, downstream)
+        given = ConsumerSettings(
+            downstream=downstream,
+            limits=LimitSettings(
+                concurrency=concurrency, rate_per_second=units.per_second(rate) if rate is not None else None
+            ),
+            batch_size=batch_size,
+            batch_wait_seconds=units.seconds(batch_wait) if batch_wait is not None else None,
+        )
+        if given != ConsumerSettings():  # the settings are the stronger voice, key by key
+            known = self._settings.consumers.get(queue, ConsumerSettings()).filled_from(given)
+            self._settings = replace(self._settings, consumers={**self._settings.consumers, queue: known})
 
         def register(function: H) -> H:
-            added = Handler(function, type)
+            added = Handler(function, type, in_batches=batch_size is not None)
             handlers = self._handlers.setdefault(queue, [])
+            if any(handler.in_batches or added.in_batches for handler in handlers):
+                raise ConfigError(f"queue {queue!r} has two handlers: one that takes batches has its queue to itself")
             if any(handler.type == type for handler in handlers):
                 what = "messages of any type" if type is None else f"messages of type {type!r}"
                 raise ConfigError(f"two handlers take {what} from queue {queue!r}: give each a type= of its own")
@@ -276,51 +318,8 @@ class Leveler:
 
     async def serve(self, only: Collection[str] | None = None) -> int:
         """`run`, in a loop that runs already."""
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
-        async with self, self._listening():
-            runtime = self._started()
-
-            def on_signal() -> None:
-                if stop.is_set():
-                    runtime.hurry()
-                stop.set()
-
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, on_signal)
-            try:
-                await runtime.consume(only, self._state)
-                await runtime.until(stop)
-                left = await runtime.drain(runtime.settings.drain_timeout_seconds)
-            finally:
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    loop.remove_signal_handler(number)
-        return 1 if left else 0
-
-    def _listening(self) -> AbstractAsyncContextManager[object]:
-        """Shows the figures while it is entered, where the settings want that."""
-        runtime = self._started()
-        if runtime.settings.listen is None:
-            return nullcontext()
-        # Here, because an HTTP server takes longer to import than many a worker that shows nothing.
-        from leveler.monitor.endpoint import Endpoint
-
-        address = Address.of(runtime.settings.listen)
-        return Endpoint(
-            address, runtime.settings.listen_token, figures=runtime.figures, ready=lambda: runtime.health().ready
-        )
-
-    def _limit(
-        self, queue: str, concurrency: int | None, rate_per_second: float | None, downstream: str | None
-    ) -> None:
-        """Fill in what the settings leave open about this consumer: they are the stronger voice."""
-        known = self._settings.consumers.get(queue, ConsumerSettings())
-        limits = LimitSettings(
-            concurrency=known.limits.concurrency or concurrency,
-            rate_per_second=known.limits.rate_per_second or rate_per_second,
-        )
-        given = ConsumerSettings(downstream=known.downstream or downstream, limits=limits)
-        self._settings = replace(self._settings, consumers={**self._settings.consumers, queue: given})
+        async with self:
+            return await work(self._started(), self._state, only)
 
     async def _start(self, settings: Settings, clock: Clock, rng: random.Random) -> Runtime:
         if self._runtime is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from leveler.adapter import Adapter, Capabilities, QueueSpec
 from leveler.clock import Clock
+from leveler.consumer.batches import BatchConsumer
 from leveler.consumer.consumer import Consumer, Surroundings
 from leveler.consumer.handler import Handler, Middleware
 from leveler.consumer.limits import FixedConcurrency, Gate, Limit, Limits, Rate
@@ -26,7 +27,14 @@ from leveler.message import check_queue_name
 from leveler.monitor.depths import Depths
 from leveler.monitor.figures import AppFigures, ConsumerFigures, DepthFigures, QueueFigures
 from leveler.producer import Producer
-from leveler.settings import DEFAULT_CONCURRENCY, BrokerSettings, LimitSettings, Settings
+from leveler.settings import (
+    DEFAULT_BATCH_WAIT_SECONDS,
+    DEFAULT_CONCURRENCY,
+    BrokerSettings,
+    ConsumerSettings,
+    LimitSettings,
+    Settings,
+)
 
 
 @dataclass(frozen=True)
@@ -255,7 +263,25 @@ class Runtime:
             middleware=self._middleware,
             state=state,
         )
-        return Consumer(queue.spec, self.settings.queue(name), queue.can, self._handlers[name], limits, workers, around)
+        handlers, settings = self._handlers[name], self.settings.consumers.get(name, ConsumerSettings())
+        if not handlers[0].in_batches:
+            if settings.batch_size is not None:
+                raise ConfigError(
+                    f"consumers.{name}.batch_size is {settings.batch_size}, and handler {handlers[0].name} takes one "
+                    "message at a time: register it with batch_size="
+                )
+            return Consumer(queue.spec, self.settings.queue(name), queue.can, handlers, limits, workers, around)
+        wait_seconds = settings.batch_wait_seconds
+        return BatchConsumer(
+            queue.spec,
+            self.settings.queue(name),
+            queue.can,
+            handlers,
+            limits,
+            workers,
+            around,
+            wait_seconds=DEFAULT_BATCH_WAIT_SECONDS if wait_seconds is None else wait_seconds,
+        )
 
     def _limits(self, name: str) -> tuple[Limits, int]:
         """The gates of one consumer, and the most runs that they will ever allow at once."""
@@ -277,7 +303,8 @@ class Runtime:
             gates.append(Gate(name, _made(own), self.clock))
         if consumer is not None and consumer.downstream is not None:
             gates.append(self._shared_gate(consumer.downstream, shared))
-        return Limits(gates), min(n for n in (own.concurrency, shared.concurrency) if n is not None)
+        batch_size = 1 if consumer is None else consumer.batch_size or 1
+        return Limits(gates, batch_size), min(n for n in (own.concurrency, shared.concurrency) if n is not None)
 
     def _shared_gate(self, downstream: str, settings: LimitSettings) -> Gate:
         if downstream not in self._gates:

@@ -101,7 +101,35 @@ class ConsumerSettings:
     #: The downstream whose limits hold; None = only those that stand here.
     downstream: str | None = None
     limits: LimitSettings = field(default_factory=LimitSettings)
+    #: Most messages of one run, where the handler takes batches; None = what it was registered with.
+    batch_size: int | None = None
+    #: How long what has come waits until a batch is whole; None = what the handler was registered with, or
+    #: `DEFAULT_BATCH_WAIT_SECONDS`.
+    batch_wait_seconds: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}: expected 1 or more")
+        if self.batch_wait_seconds is not None and not 0 <= self.batch_wait_seconds < float("inf"):
+            raise ConfigError(f"batch_wait is {self.batch_wait_seconds} s: expected 0 or more")
+
+    def filled_from(self, weaker: ConsumerSettings) -> ConsumerSettings:
+        """This, with what it leaves open as `weaker` says."""
+        ours, theirs = self.limits, weaker.limits
+        wait_seconds = self.batch_wait_seconds
+        return ConsumerSettings(
+            downstream=self.downstream or weaker.downstream,
+            limits=LimitSettings(
+                concurrency=ours.concurrency or theirs.concurrency,
+                rate_per_second=ours.rate_per_second or theirs.rate_per_second,
+            ),
+            batch_size=self.batch_size or weaker.batch_size,
+            batch_wait_seconds=weaker.batch_wait_seconds if wait_seconds is None else wait_seconds,
+        )
+
+
+#: Some trips to a broker: a backlog fills whole batches, and nobody notices it otherwise.
+DEFAULT_BATCH_WAIT_SECONDS = 0.2
 
 #: Where neither a consumer nor its downstream limits the concurrency.
 DEFAULT_CONCURRENCY = 16

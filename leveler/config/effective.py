@@ -138,7 +138,7 @@ def _limits(code: LimitSettings, given: Mapping[str, Any]) -> LimitSettings:
 
 
 def _consumer(code: ConsumerSettings, given: Mapping[str, Any]) -> ConsumerSettings:
-    return replace(code, downstream=given.get("downstream", code.downstream), limits=_limits(code.limits, given))
+    return replace(_over(code, given), limits=_limits(code.limits, given))
 
 
 def _queue(code: QueueSettings, given: Mapping[str, Any]) -> QueueSettings:

@@ -23,8 +23,10 @@ from leveler.settings import (
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-# What only code can say: there is no row where it does not.
+# What only code can say.
 _CODE_ONLY: Final = ("give_up_on", "wait", "stop")
+# There is no row where nobody says them.
+_SELDOM: Final = (*_CODE_ONLY, "batch_size", "batch_wait_seconds")
 
 
 class Row(NamedTuple):
@@ -86,7 +88,7 @@ def _section(
         inner = path if field.name == "limits" else (*path, word(field.name))
         if isinstance(value, LimitSettings | RetryPolicy):
             yield from _section(inner, value, standard, said, instead)
-        elif field.name not in _CODE_ONLY or value != standard:
+        elif field.name not in _SELDOM or value != standard:
             text = instead.get(word(field.name), "none") if value is None else _in_words(field.name, value)
             yield _row(inner, text, said, origin="default" if value == standard else "code")
 

@@ -157,6 +157,8 @@ class ConsumerWords(DownstreamWords):
     """Under ``consumers.<queue>``."""
 
     downstream: str | None = None
+    batch_size: Count | None = None
+    batch_wait: Duration | None = None
     memory: Annotated[Any, BeforeValidator(_memory)] = None
 
 

@@ -6,7 +6,7 @@ Each step has a room of its own in this package; only this file knows them all.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -101,11 +101,12 @@ class Consumer:
             on_lost=self._leases.lose,
             on_failed=self.report.settlement_failed,
         )
-        self._buffer = Buffer(ordered=spec.ordered, on_taken=lambda: self._intake.changed())
-        capacity = capacity_of(self._workers)
+        self._buffer = self._make_buffer(spec.ordered, lambda: self._intake.changed())
+        together = self._workers * limits.batch_size
+        capacity = capacity_of(together)
         self._arrivals = Arrivals(
             self._clock,
-            self._workers,
+            together,
             spec.lease_seconds if self._counts else 0.0,
             keep=self._keep,
             sort=self._sort,
@@ -123,7 +124,7 @@ class Consumer:
             deadline_seconds=around.adapter.deadline_seconds,
             admit=self._arrivals.admit,
             most=self._arrivals.most,
-            on_ready=self._on_ready,
+            on_ready=lambda: self._receiving.healthy(),
             on_unavailable=self.report.unavailable,
         )
         self._receiving = Receiving(
@@ -132,6 +133,7 @@ class Consumer:
             capacity,
             self._clock,
             feed=self._intake.run,
+            on_ready=self.report.ready,
             on_down=self.report.down,
             on_lost=self._leases.lose_all,
         )
@@ -145,6 +147,9 @@ class Consumer:
             start=self._loops.start,
             on_isolated=self.report.quarantined,
         )
+
+    def _make_buffer(self, ordered: bool, on_taken: Callable[[], object]) -> Buffer:
+        return Buffer(ordered=ordered, on_taken=on_taken)
 
     # The spine
 
@@ -322,10 +327,9 @@ class Consumer:
         self._around.quarantine.join(self)
         for gate in self.gates:
             gate.listen(self._intake.changed)
-        for loop in (self._receiving.run(), self._settlement.run(), self._leases.run()):
+        workers = [self._work() for _ in range(self._workers)]
+        for loop in (self._receiving.run(), self._settlement.run(), self._leases.run(), *workers):
             self._loops.start(loop)
-        for _ in range(self._workers):
-            self._loops.start(self._work())
         try:
             await self._loops.over()
         finally:
@@ -394,7 +398,3 @@ class Consumer:
     def busy(self) -> bool:
         """Whether anything is held that is not merely waiting for its time."""
         return len(self._leases) > len(self._parking)
-
-    def _on_ready(self) -> None:
-        self._receiving.healthy()
-        self.report.ready()

@@ -54,7 +54,7 @@ class ConsumerHealth:
 
     #: The broker's side knows it as a consumer.
     ready: bool
-    #: Handlers that run.
+    #: Messages whose handlers run.
     running: int
     #: Deliveries that are held: running, waiting and being settled.
     held: int

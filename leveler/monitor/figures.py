@@ -37,7 +37,7 @@ class ConsumerFigures:
 
     #: The broker's side knows it as a consumer.
     ready: bool
-    #: Handlers that run.
+    #: Messages whose handlers run.
     running: int
     #: Deliveries that are held: running, waiting and being settled.
     held: int

@@ -100,7 +100,7 @@ def test_the_example_of_the_readme_holds_word_for_word(write: Write) -> None:
         brokers:
           bus: {url: "memory://", deadline: 3s, personality: sqs}
         consumers:
-          orders: {downstream: billing, concurrency: 2, rate: 50/s}
+          orders: {downstream: billing, concurrency: 2, rate: 50/s, batch_size: 100, batch_wait: 1.5s}
         send_timeout: 1m
         drain_timeout: 0
         listen: 9464
@@ -135,7 +135,12 @@ def test_the_example_of_the_readme_holds_word_for_word(write: Write) -> None:
         downstreams={"billing": LimitSettings(concurrency=8, rate_per_second=500 / 60)},
         queues={"orders": orders, "refunds": QueueSettings(broker="bus")},
         consumers={
-            "orders": ConsumerSettings(downstream="billing", limits=LimitSettings(concurrency=2, rate_per_second=50))
+            "orders": ConsumerSettings(
+                downstream="billing",
+                limits=LimitSettings(concurrency=2, rate_per_second=50),
+                batch_size=100,
+                batch_wait_seconds=1.5,
+            )
         },
         send_timeout_seconds=60,
         drain_timeout_seconds=0,
@@ -1041,7 +1046,12 @@ def test_an_app_explains_the_settings_of_all_its_handlers() -> None:
     @app.consumer("orders", concurrency=3)
     async def handle(order: int) -> None: ...
 
+    @app.consumer("batches", batch_size=7, batch_wait="1m")
+    async def handle_many(orders: list[int]) -> None: ...
+
     rows = app.explain()
+    assert Row("consumers.batches.batch_size", "7", "code") in rows
+    assert Row("consumers.batches.batch_wait", "1m", "code") in rows
     assert Row("brokers.default.url", "memory://", "code") in rows
     assert Row("consumers.orders.concurrency", "3", "code") in rows
     assert Row("queues.orders.lease", "30s", "default") in rows

@@ -4,6 +4,7 @@ how many could start by then?    Limit.credit
 how long until one may start?    Limit.wait
 how many may follow each other?  Limit.series
 one starts / one has ended       Limit.start / Limit.finish; Limit.take_back for one that did not start after all
+a run takes several messages     Weighing.charge, where messages are counted and not runs
 what does it show of itself?     Shown.figures, where it has something to show
 """
 
@@ -14,6 +15,7 @@ from leveler.consumer.limits.limit import Figures as Figures
 from leveler.consumer.limits.limit import Limit as Limit
 from leveler.consumer.limits.limit import Shown as Shown
 from leveler.consumer.limits.limit import Verdict as Verdict
+from leveler.consumer.limits.limit import Weighing as Weighing
 from leveler.consumer.limits.rate import Rate as Rate
 
-__all__ = ["Figures", "FixedConcurrency", "Gate", "Limit", "Limits", "Rate", "Shown", "Verdict"]
+__all__ = ["Figures", "FixedConcurrency", "Gate", "Limit", "Limits", "Rate", "Shown", "Verdict", "Weighing"]

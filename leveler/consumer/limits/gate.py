@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from leveler.clock import Clock, Timer
-from leveler.consumer.limits.limit import Figures, Limit, Shown, Verdict
+from leveler.consumer.limits.limit import Figures, Limit, Shown, Verdict, Weighing
 
 _Waiter = tuple["asyncio.Future[bool]", int, object]
 
@@ -26,6 +26,7 @@ class Gate:
     def __init__(self, name: str, limits: Sequence[Limit], clock: Clock) -> None:
         self.name = name
         self.limits = tuple(limits)
+        self._weighing = [limit for limit in self.limits if isinstance(limit, Weighing)]
         self._clock = clock
         self._waiters: deque[_Waiter] = deque()
         self._timer: Timer | None = None
@@ -39,13 +40,22 @@ class Gate:
     def unlisten(self, changed: Callable[[], object]) -> None:
         self._listeners.remove(changed)
 
-    def credit(self, horizon_seconds: float) -> float:
-        """How many runs could start within the horizon, beyond those that wait already."""
+    def credit(self, horizon_seconds: float, batch_size: int = 1) -> float:
+        """How many messages could start within the horizon, beyond those that wait already.
+
+        Args:
+            horizon_seconds: how far to look ahead.
+            batch_size: a run takes as many. Where messages are counted, one more run may start before it has paid.
+        """
         now = self._clock.monotonic()
         if self._paused_until > now + horizon_seconds:
             return 0.0
         waiting = sum(runs for _, runs, _ in self._waiters) if self._waiters else 0
-        return min((limit.credit(now, horizon_seconds) for limit in self.limits), default=float("inf")) - waiting
+        runs = min((limit.credit(now, horizon_seconds) for limit in self.limits), default=float("inf")) - waiting
+        if batch_size == 1:
+            return runs
+        paid = min((limit.credit(now, horizon_seconds) for limit in self._weighing), default=float("inf"))
+        return min(runs * batch_size, max(paid, batch_size))
 
     def wait(self) -> float:
         """Seconds until one more run may start; infinity if another one must end first."""
@@ -96,6 +106,11 @@ class Gate:
         for limit in self.limits:
             limit.take_back(runs)
         self._let_others()
+
+    def charge(self, messages: int) -> None:
+        """A run that was started here takes so many messages more than one."""
+        for limit in self._weighing:
+            limit.charge(messages)
 
     def refuse(self, owner: object) -> None:
         """Send everyone of `owner` who waits away: it stops."""
@@ -170,14 +185,21 @@ class Gate:
 
 
 class Limits:
-    """The gates that a consumer's runs pass: its own first, then its downstream's, always in this order."""
+    """The gates that a consumer's runs pass: its own first, then its downstream's, always in this order.
 
-    def __init__(self, gates: Sequence[Gate]) -> None:
+    Args:
+        gates: those.
+        batch_size: most messages that one run takes.
+    """
+
+    def __init__(self, gates: Sequence[Gate], batch_size: int = 1) -> None:
         self.gates = tuple(gates)
+        self.batch_size = batch_size
         self._refusals = 0
 
     def credit(self, horizon_seconds: float) -> float:
-        return min(gate.credit(horizon_seconds) for gate in self.gates)
+        """How many messages could start within the horizon."""
+        return min(gate.credit(horizon_seconds, self.batch_size) for gate in self.gates)
 
     def wait(self) -> float:
         return max(gate.wait() for gate in self.gates)
@@ -221,6 +243,11 @@ class Limits:
                 return gate
             started.append(gate)
         return None
+
+    def charge(self, messages: int) -> None:
+        """A run that was acquired takes so many messages more than one."""
+        for gate in self.gates:
+            gate.charge(messages)
 
     def release(self, runs: int, latency_seconds: float, verdict: Verdict) -> None:
         """`runs` have ended, after `latency_seconds` each."""

@@ -49,6 +49,15 @@ class Limit(Protocol):
 
 
 @runtime_checkable
+class Weighing(Protocol):
+    """A limit that counts messages, of which one run may take several; the others count runs."""
+
+    def charge(self, messages: int) -> None:
+        """A run that has started takes so many messages more; below 0: fewer."""
+        ...
+
+
+@runtime_checkable
 class Shown(Protocol):
     """A limit that can be looked at while it works. Not every one has something to show."""
 

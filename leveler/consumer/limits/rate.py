@@ -41,5 +41,9 @@ class Rate:
     def take_back(self, runs: int) -> None:
         self._next -= runs * self._interval
 
+    def charge(self, messages: int) -> None:
+        """They are started now, and paid for by those that come after."""
+        self._next += messages * self._interval
+
     def figures(self) -> Figures:
         return {"rate_per_second": self.per_second}
