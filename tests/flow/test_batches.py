@@ -78,6 +78,25 @@ async def test_a_batch_is_as_large_as_it_may_be_and_no_larger(stage: Stage) -> N
         assert len(t.completed) == 35
 
 
+async def test_what_comes_again_comes_in_batches_too(stage: Stage) -> None:
+    brings_batches(stage)
+    batches: list[int] = []
+
+    async def handle(orders: list[int], ctx: BatchContext) -> None:
+        batches.append(len(orders))
+        if ctx.items[0].attempt == 1:
+            raise Retry(after=50)
+
+    async with stage.run(app(stage, handle)) as t:
+        await awake(t)
+        await t.advance(40)
+        batches.clear()
+        await t.send_many(QUEUE, range(40))
+        await t.advance(100)
+        assert batches[:4] == [10] * 4  # the first time
+        assert len(batches) <= 10
+
+
 async def test_what_has_come_waits_for_company_and_no_longer_than_it_is_told_to(stage: Stage) -> None:
     batches: list[list[str]] = []
 
@@ -257,6 +276,10 @@ async def test_the_concurrency_counts_runs(stage: Stage) -> None:
         assert most == 2
         assert max(messages) == 20
         assert len(t.completed) == 61
+        consumer = (await t.app.figures()).queues[QUEUE].consumer
+        assert consumer is not None
+        assert consumer.limits is not None
+        assert (consumer.running, consumer.limits["running"], consumer.counts.started) == (0, 0, 61)
 
 
 async def test_the_rate_counts_messages(stage: Stage) -> None:
@@ -381,6 +404,32 @@ async def test_when_all_leases_are_lost_the_run_is_cut(stage: Stage) -> None:
         await t.advance(1)
         assert cut == [True]
         assert len(t.lost) == 10
+
+
+async def test_what_is_lost_while_it_waits_for_the_limits_is_not_started(stage: Stage) -> None:
+    brings_batches(stage)
+    stage.need(stage.can().extend and stage.can().uncounted != "none", "extend, and nothing else that is kept")
+    runs: list[list[int]] = []
+
+    async def handle(orders: list[int]) -> None:
+        runs.append(orders)
+        await t.clock.sleep(1)
+        if orders == [0]:
+            raise Throttled(after=20)
+
+    async with stage.run(app(stage, handle, concurrency=2)) as t:
+        await awake(t)
+        runs.clear()
+        await t.send(QUEUE, 0)
+        await t.advance(1.1)
+        await t.send_many(QUEUE, [1, 2])  # they are gathered when the pause begins, and then they wait for its end
+        await t.advance(3)
+        t.faults.fail_items("extend", {0: LeaseLost("it went to somebody else")})
+        await t.advance(15)
+        assert (runs, len(t.lost)) == ([[0]], 1)
+        await t.advance(4)
+        assert len(runs[1]) == 1
+        assert sum(event.message.body in (b"1", b"2") for event in t.started) == 1
 
 
 # ---- quarantine, stop
