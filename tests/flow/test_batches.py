@@ -280,6 +280,7 @@ async def test_the_concurrency_counts_runs(stage: Stage) -> None:
         assert consumer is not None
         assert consumer.limits is not None
         assert (consumer.running, consumer.limits["running"], consumer.counts.started) == (0, 0, 61)
+        assert consumer.counts.run_seconds == pytest.approx(len(messages))
 
 
 async def test_the_rate_counts_messages(stage: Stage) -> None:
