@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from leveler.cli.looks import Looks
     from leveler.monitor.watcher import Watcher
 
-_SHORTEST_SECONDS: Final = 0.1
+#: Depths are not counted more often than twice as often, and an old one would make of two looks a wrong rate.
+_SHORTEST_SECONDS: Final = 0.5
 
 
 def top(
@@ -27,7 +28,7 @@ def top(
         list[str] | None,
         typer.Argument(help="Endpoints, such as http://127.0.0.1:9464 or 9464; by default what 'listen' names."),
     ] = None,
-    every: Annotated[str, typer.Option(help="How often to look, such as '1s'.")] = "1s",
+    every: Annotated[str, typer.Option(help="How often to look, such as '1s'; not below 500ms.")] = "1s",
     once: Annotated[bool, typer.Option("--once", help="Look twice, so far apart, print, and end.")] = False,
     config: ConfigOption = None,
     json: JsonOption = False,

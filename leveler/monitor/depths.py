@@ -12,7 +12,7 @@ from leveler.errors import LevelerError
 from leveler.patience import Unanswered, answer
 
 #: To count is work for a broker, and costs money at some: what was counted so lately is not counted again.
-FRESH_SECONDS: Final = 0.5
+FRESH_SECONDS: Final = 0.25
 
 
 class Counted(Protocol):

@@ -250,6 +250,17 @@ def test_top_shows_a_worker_once_for_programs_and_for_people() -> None:
     assert "ready" in text.stdout
 
 
+def test_top_goes_on_until_it_is_interrupted() -> None:
+    with working() as process:
+        command = [sys.executable, "-m", "leveler", "top", process.url, "--every", "0.5s", "--json"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+            assert watching.stdout is not None
+            looks = [json.loads(watching.stdout.readline()) for _ in range(2)]
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(20) == 0
+    assert [list(look["workers"]) for look in looks] == [[process.url]] * 2
+
+
 def test_top_says_which_worker_does_not_answer_and_shows_the_others() -> None:
     with socket.create_server(("127.0.0.1", 0)) as nobody:
         port = nobody.getsockname()[1]
