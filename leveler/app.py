@@ -153,6 +153,8 @@ class Leveler:
             InvalidMessage: the queue's name is not legal on every broker.
         """
         check_queue_name(queue)
+        if batch_wait is not None and batch_size is None:
+            raise ConfigError(f"queue {queue!r}: batch_wait is for a handler that takes batches: give batch_size, too")
         given = ConsumerSettings(
             downstream=downstream,
             limits=LimitSettings(

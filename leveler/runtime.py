@@ -264,24 +264,12 @@ class Runtime:
             state=state,
         )
         handlers, settings = self._handlers[name], self.settings.consumers.get(name, ConsumerSettings())
+        parts = (queue.spec, self.settings.queue(name), queue.can, handlers, limits, workers, around)
         if not handlers[0].in_batches:
-            if settings.batch_size is not None:
-                raise ConfigError(
-                    f"consumers.{name}.batch_size is {settings.batch_size}, and handler {handlers[0].name} takes one "
-                    "message at a time: register it with batch_size="
-                )
-            return Consumer(queue.spec, self.settings.queue(name), queue.can, handlers, limits, workers, around)
+            check_takes_one(name, handlers[0], settings)
+            return Consumer(*parts)
         wait_seconds = settings.batch_wait_seconds
-        return BatchConsumer(
-            queue.spec,
-            self.settings.queue(name),
-            queue.can,
-            handlers,
-            limits,
-            workers,
-            around,
-            wait_seconds=DEFAULT_BATCH_WAIT_SECONDS if wait_seconds is None else wait_seconds,
-        )
+        return BatchConsumer(*parts, wait_seconds=DEFAULT_BATCH_WAIT_SECONDS if wait_seconds is None else wait_seconds)
 
     def _limits(self, name: str) -> tuple[Limits, int]:
         """The gates of one consumer, and the most runs that they will ever allow at once."""
@@ -319,6 +307,20 @@ def _made(settings: LimitSettings) -> list[Limit]:
     if settings.rate_per_second is not None:
         limits.append(Rate(settings.rate_per_second))
     return limits
+
+
+def check_takes_one(name: str, handler: Handler, settings: ConsumerSettings) -> None:
+    """Settings alone cannot make batches for a handler that takes one message at a time.
+
+    Raises:
+        ConfigError: they try.
+    """
+    for word, value in (("batch_size", settings.batch_size), ("batch_wait", settings.batch_wait_seconds)):
+        if value is not None:
+            raise ConfigError(
+                f"consumers.{name}.{word} is {value}, and handler {handler.name} takes one message at a time: "
+                "register it with batch_size="
+            )
 
 
 def check_lease(name: str, lease_seconds: float, timeout_seconds: float, can: Capabilities) -> None:

@@ -80,7 +80,7 @@ class Batch:
 class BatchContext(Context):
     """What a batch handler may know about its run besides the values."""
 
-    __slots__ = ("_batch", "items")
+    __slots__ = ("items",)
 
     def __init__(self, batch: Batch, queue: str, state: Any) -> None:
         super().__init__(cast(Held, batch), queue, state)

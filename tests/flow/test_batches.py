@@ -532,6 +532,8 @@ def test_a_batch_handler_takes_a_list() -> None:
     made.consumer("orders", batch_size=3)(alone)
     with pytest.raises(ConfigError, match="has its queue to itself"):
         made.consumer("orders", type="Refund")(alone)
+    with pytest.raises(ConfigError, match="batch_wait is for a handler that takes batches"):
+        Leveler().consumer("orders", batch_wait=1)  # type: ignore[call-overload]
     with pytest.raises(ConfigError, match="batch_size is 0"):
         Leveler().consumer("orders", batch_size=0)
 
@@ -553,12 +555,21 @@ async def test_settings_say_how_large_batches_are_and_how_long_they_wait() -> No
         assert sizes == [3, 3, 1]
 
 
-async def test_settings_cannot_make_batches_for_a_handler_that_takes_one_message() -> None:
-    made = Leveler(consumers={QUEUE: ConsumerSettings(batch_size=3)})
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        (ConsumerSettings(batch_size=3), "batch_size is 3"),
+        (ConsumerSettings(batch_wait_seconds=0.5), "batch_wait is 0.5"),
+    ],
+)
+async def test_settings_cannot_make_batches_for_a_handler_that_takes_one_message(
+    settings: ConsumerSettings, said: str
+) -> None:
+    made = Leveler(consumers={QUEUE: settings})
 
     @made.consumer(QUEUE)
     async def handle(order: int) -> None: ...
 
-    with pytest.raises(ConfigError, match=r"consumers\.orders\.batch_size is 3.*one message at a time"):
+    with pytest.raises(ConfigError, match=rf"consumers\.orders\.{said}.*one message at a time"):
         async with TestApp(made):
             pass
