@@ -24,7 +24,7 @@ from leveler.message import Message, check_queue_name
 from leveler.monitor.figures import AppFigures
 from leveler.producer import SendOptions, SendWords
 from leveler.runtime import Health, Runtime
-from leveler.settings import BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
+from leveler.settings import Adaptive, BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
 from leveler.worker import work
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Leveler:
         queue: str,
         *,
         type: str | None = None,
-        concurrency: int | None = None,
+        concurrency: int | Adaptive | None = None,
         rate: str | None = None,
         downstream: str | None = None,
     ) -> Callable[[H], H]: ...
@@ -116,7 +116,7 @@ class Leveler:
         queue: str,
         *,
         type: str | None = None,
-        concurrency: int | None = None,
+        concurrency: int | Adaptive | None = None,
         rate: str | None = None,
         downstream: str | None = None,
         batch_size: int,
@@ -128,7 +128,7 @@ class Leveler:
         queue: str,
         *,
         type: str | None = None,
-        concurrency: int | None = None,
+        concurrency: int | Adaptive | None = None,
         rate: str | None = None,
         downstream: str | None = None,
         batch_size: int | None = None,
@@ -141,7 +141,8 @@ class Leveler:
         Args:
             queue: whose messages it takes.
             type: only messages of this type; several handlers may share a queue so. None = any.
-            concurrency: runs at once, in this process.
+            concurrency: runs at once, in this process; a number, or `Adaptive` for as many as the downstream serves
+                well.
             rate: starts per time, in this process: ``"50/s"``, ``"500/min"``.
             downstream: whose limits hold besides.
             batch_size: the handler takes lists of so many values at most, and may raise `BatchFailed`. A batch is one
@@ -155,16 +156,17 @@ class Leveler:
         check_queue_name(queue)
         if batch_wait is not None and batch_size is None:
             raise ConfigError(f"queue {queue!r}: batch_wait is for a handler that takes batches: give batch_size, too")
-        given = ConsumerSettings(
-            downstream=downstream,
-            limits=LimitSettings(
-                concurrency=concurrency, rate_per_second=units.per_second(rate) if rate is not None else None
-            ),
-            batch_size=batch_size,
-            batch_wait_seconds=units.seconds(batch_wait) if batch_wait is not None else None,
-        )
-        if given != ConsumerSettings():  # the settings are the stronger voice, key by key
-            known = self._settings.consumers.get(queue, ConsumerSettings()).filled_from(given)
+        rate_per_second = units.per_second(rate) if rate is not None else None
+        wait_seconds = units.seconds(batch_wait) if batch_wait is not None else None
+        try:
+            limits = LimitSettings(concurrency=concurrency, rate_per_second=rate_per_second)
+            said = ConsumerSettings(
+                downstream=downstream, limits=limits, batch_size=batch_size, batch_wait_seconds=wait_seconds
+            )
+        except ConfigError as error:
+            raise ConfigError(f"consumer({queue!r}): {error}") from None
+        if said != ConsumerSettings():  # the settings are the stronger voice, key by key
+            known = self._settings.consumer(queue).filled_from(said)
             self._settings = replace(self._settings, consumers={**self._settings.consumers, queue: known})
 
         def register(function: H) -> H:
@@ -244,8 +246,9 @@ class Leveler:
             MessageError: it cannot be sent as it is.
         """
         producer = (await self._started().queue(queue)).producer
-        message = producer.message(value, SendOptions(**words))
-        await producer.send_one(message)
+        options = SendOptions(**words)
+        message = producer.message(value, options)
+        await producer.send_one(message, options.block_seconds)
         return message
 
     async def send_many(self, queue: str, values: Iterable[Any], **words: Unpack[SendWords]) -> list[Message]:
@@ -257,7 +260,7 @@ class Leveler:
         producer = (await self._started().queue(queue)).producer
         options = SendOptions(**words)
         messages = producer.messages(list(values), options)
-        await producer.send(messages)
+        await producer.send(messages, options.block_seconds)
         return messages
 
     def blocking(self) -> Blocking:

@@ -16,25 +16,19 @@ from leveler.clock import Clock
 from leveler.consumer.batches import BatchConsumer
 from leveler.consumer.consumer import Consumer, Surroundings
 from leveler.consumer.handler import Handler, Middleware
-from leveler.consumer.limits import FixedConcurrency, Gate, Limit, Limits, Rate
 from leveler.consumer.quarantine import Quarantine
 from leveler.consumer.report import ConsumerHealth
 from leveler.deadletter import DeadLetters
 from leveler.discovery import find
+from leveler.downstreams import Downstreams
 from leveler.errors import ConfigError
 from leveler.events import Observers
 from leveler.message import check_queue_name
 from leveler.monitor.depths import Depths
 from leveler.monitor.figures import AppFigures, ConsumerFigures, DepthFigures, QueueFigures
+from leveler.pressure import Pressure
 from leveler.producer import Producer
-from leveler.settings import (
-    DEFAULT_BATCH_WAIT_SECONDS,
-    DEFAULT_CONCURRENCY,
-    BrokerSettings,
-    ConsumerSettings,
-    LimitSettings,
-    Settings,
-)
+from leveler.settings import DEFAULT_BATCH_WAIT_SECONDS, BrokerSettings, ConsumerSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -96,7 +90,7 @@ class Runtime:
         self._declaring = asyncio.Lock()
         self._depths = Depths(clock)
         self._began_at = clock.monotonic()
-        self._gates: dict[str, Gate] = {}
+        self._downstreams = Downstreams(settings.downstreams, clock, rng)
         self._running: list[asyncio.Task[None]] = []
         self._changing = False  # consumers are being started, or stopped
         self._open = AsyncExitStack()
@@ -203,23 +197,22 @@ class Runtime:
                 )
                 for name, depth in depths.items()
             },
-            downstreams={name: gate.figures() for name, gate in self._gates.items()},
+            downstreams={name: gate.figures() for name, gate in self._downstreams.gates.items()},
             degraded=health.degraded,
         )
 
     def _consumer_figures(self, name: str, health: ConsumerHealth | None) -> ConsumerFigures | None:
         if health is None:
             return None
-        shared = set(self._gates.values())
-        own = [gate.figures() for gate in self.consumers[name].gates if gate not in shared]
-        settings = self.settings.consumers.get(name)
+        own = self._downstreams.own.get(name)
         return ConsumerFigures(
             ready=health.ready,
             running=health.running,
             held=health.held,
+            held_bytes=health.held_bytes,
             counts=health.tally,
-            limits=own[0] if own else None,
-            downstream=None if settings is None else settings.downstream,
+            limits=None if own is None else own.figures(),
+            downstream=self.settings.consumer(name).downstream,
         )
 
     def _adapter(self, broker: BrokerSettings) -> Adapter:
@@ -237,9 +230,19 @@ class Runtime:
             raise ConfigError(
                 f"queue {name!r} is on broker {settings.broker!r}, which is not configured; known: {known}"
             )
-        spec = settings.spec(name)
+        spec = self.settings.spec(name)
         can = await adapter.declare(spec)
         check_lease(name, spec.lease_seconds, settings.timeout_seconds, can)
+        check_wait(name, settings.max_wait_seconds, can)
+        pressure = Pressure(
+            name,
+            max_wait_seconds=settings.max_wait_seconds,
+            block_seconds=self.settings.send_timeout_seconds if settings.when_full == "block" else 0.0,
+            max_batch=can.max_batch,
+            depth=lambda: adapter.depth(spec),
+            clock=self.clock,
+            rng=self._rng,
+        )
         producer = Producer(
             name,
             adapter.sender(spec),
@@ -248,12 +251,13 @@ class Runtime:
             self._observers,
             source=self._source,
             timeout_seconds=self.settings.send_timeout_seconds,
+            pressure=pressure,
         )
         return DeclaredQueue(spec, adapter, can, producer)
 
     async def _consumer(self, name: str, state: Any) -> Consumer:
         queue = await self.queue(name)
-        limits, workers = self._limits(name)
+        limits, workers = self._downstreams.limits(name, self.settings.consumer(name), queue.can)
         around = Surroundings(
             adapter=queue.adapter,
             clock=self.clock,
@@ -263,50 +267,13 @@ class Runtime:
             middleware=self._middleware,
             state=state,
         )
-        handlers, settings = self._handlers[name], self.settings.consumers.get(name, ConsumerSettings())
+        handlers, settings = self._handlers[name], self.settings.consumer(name)
         parts = (queue.spec, self.settings.queue(name), queue.can, handlers, limits, workers, around)
         if not handlers[0].in_batches:
             check_takes_one(name, handlers[0], settings)
             return Consumer(*parts)
         wait_seconds = settings.batch_wait_seconds
         return BatchConsumer(*parts, wait_seconds=DEFAULT_BATCH_WAIT_SECONDS if wait_seconds is None else wait_seconds)
-
-    def _limits(self, name: str) -> tuple[Limits, int]:
-        """The gates of one consumer, and the most runs that they will ever allow at once."""
-        consumer = self.settings.consumers.get(name)
-        own = consumer.limits if consumer is not None else LimitSettings()
-        gates: list[Gate] = []
-        shared = LimitSettings()
-        if consumer is not None and consumer.downstream is not None:
-            try:
-                shared = self.settings.downstreams[consumer.downstream]
-            except KeyError:
-                known = ", ".join(sorted(self.settings.downstreams)) or "none"
-                raise ConfigError(
-                    f"consumers.{name}.downstream is {consumer.downstream!r}, which is not configured; known: {known}"
-                ) from None
-        if own.concurrency is None and shared.concurrency is None:
-            own = LimitSettings(concurrency=DEFAULT_CONCURRENCY, rate_per_second=own.rate_per_second)
-        if own != LimitSettings():
-            gates.append(Gate(name, _made(own), self.clock))
-        if consumer is not None and consumer.downstream is not None:
-            gates.append(self._shared_gate(consumer.downstream, shared))
-        batch_size = 1 if consumer is None else consumer.batch_size or 1
-        return Limits(gates, batch_size), min(n for n in (own.concurrency, shared.concurrency) if n is not None)
-
-    def _shared_gate(self, downstream: str, settings: LimitSettings) -> Gate:
-        if downstream not in self._gates:
-            self._gates[downstream] = Gate(downstream, _made(settings), self.clock)
-        return self._gates[downstream]
-
-
-def _made(settings: LimitSettings) -> list[Limit]:
-    limits: list[Limit] = []
-    if settings.concurrency is not None:
-        limits.append(FixedConcurrency(settings.concurrency))
-    if settings.rate_per_second is not None:
-        limits.append(Rate(settings.rate_per_second))
-    return limits
 
 
 def check_takes_one(name: str, handler: Handler, settings: ConsumerSettings) -> None:
@@ -341,4 +308,17 @@ def check_lease(name: str, lease_seconds: float, timeout_seconds: float, can: Ca
         raise ConfigError(
             f"queues.{name}.timeout is {timeout_seconds} s: this broker keeps one delivery for at most "
             f"{can.max_lease_seconds} s"
+        )
+
+
+def check_wait(name: str, max_wait_seconds: float | None, can: Capabilities) -> None:
+    """Nobody can foresee how long a message would wait where nobody knows how many there are.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    if max_wait_seconds is not None and can.depth == "none":
+        raise ConfigError(
+            f"queues.{name}.max_wait is {max_wait_seconds:g} s: this broker cannot tell how many messages wait, so "
+            "nobody can foresee it; remove it"
         )

@@ -61,8 +61,8 @@ class BatchConsumer(Consumer):
         )
 
     def _next_stride(self) -> int:
-        """How many a worker should take now."""
-        return self._limits.batch_size
+        """How many a worker should take now: one looks whether the downstream is back."""
+        return 1 if self._limits.is_down() else self._limits.batch_size
 
     async def _carry(self, batch: list[Held]) -> None:
         """The way of a batch, step by step."""
@@ -87,10 +87,10 @@ class BatchConsumer(Consumer):
         first, acquire = run.batch[0], partial(self._limits.acquire, 1)
         at_once = not self._runs.refusing and self._limits.try_acquire(1)
         if not at_once and not await self._runs.admit(first, run, acquire):
-            self._give_back(run.batch)
+            self._returns.give_back(run.batch)
             return False
         if late := self._leases.late(run.batch):
-            self._give_back(late)
+            self._returns.give_back(late)
         run.batch[:] = [held for held in run.batch if not held.lost and held not in late]
         if not run.batch:
             self._limits.take_back(1)
@@ -127,7 +127,10 @@ class BatchConsumer(Consumer):
             self._settle(held, self._decide(held, of_one))
         self.report.ran(len(run.batch), seconds / len(run.batch))
         kept = [of_one for held, of_one in zip(run.batch, outcomes, strict=True) if not held.lost]
-        self._limits.release(1, seconds, verdict_on_all(kept))
+        refusals = [refusal for refusal in map(self._rules.refusal, kept) if refusal is not None]
+        for refusal in refusals[1:]:
+            self._limits.pause(refusal.pause_seconds, refusal.downstream)
+        self._limits.release(1, seconds, verdict_on_all(kept), refusals[0] if refusals else None)
 
 
 def verdict_on_all(outcomes: Sequence[Outcome]) -> Verdict:

@@ -41,6 +41,8 @@ class ConsumerFigures:
     running: int
     #: Deliveries that are held: running, waiting and being settled.
     held: int
+    #: Bytes of their bodies.
+    held_bytes: int
     #: How often each thing happened since the start.
     counts: Tally
     #: Of its own; None where it has none.

@@ -80,9 +80,11 @@ def _counted(consumers: Mapping[str, ConsumerFigures]) -> Iterator[Measure]:
 def _now(consumers: Mapping[str, ConsumerFigures]) -> Iterator[Measure]:
     running = {queue: one.running for queue, one in consumers.items()}
     held = {queue: one.held for queue, one in consumers.items()}
+    held_bytes = {queue: one.held_bytes for queue, one in consumers.items()}
     ready = {queue: float(one.ready) for queue, one in consumers.items()}
     yield _by_queue("gauge", "running_messages", "Messages whose handlers run", running)
     yield _by_queue("gauge", "held_messages", "Deliveries that this process holds", held)
+    yield _by_queue("gauge", "held_bytes", "Bytes of their bodies", held_bytes)
     yield _by_queue("gauge", "consumer_ready", "1 while the broker knows this process as a consumer", ready)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from bisect import bisect_left
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,7 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leveler.consumer.limits import FixedConcurrency, Gate, Limit, Limits, Rate, Verdict
+from leveler.consumer.limits import (
+    Adaptive,
+    Breaker,
+    BreakerPolicy,
+    FixedConcurrency,
+    Gate,
+    Limit,
+    Limits,
+    Rate,
+    Verdict,
+    adaptive,
+)
 from leveler.consumer.limits.rate import CATCH_UP_SECONDS
 from leveler.testing import VirtualClock
 from leveler.testing.clock import quiet
@@ -633,6 +645,25 @@ def test_a_gate_shows_its_limits_who_waits_and_how_long_it_is_paused_yet() -> No
         await asyncio.gather(*tasks)
 
     run(story)
+
+
+def test_an_adaptive_limit_and_a_breaker_show_their_states() -> None:
+    breaker = Breaker(BreakerPolicy(min_runs=1), random.Random(1))
+    concurrency = adaptive(Adaptive(min=2, max=8), 0.0)
+    gate = Gate("bank", [breaker, concurrency], VirtualClock())
+    shown = gate.figures()
+    assert shown == {
+        "breaker": "closed",
+        "concurrency": 4,
+        "running": 0,
+        "phase": "app-limited",
+        "refused": 0,
+        "waiting": 0,
+        "paused_seconds": 0.0,
+    }
+    assert gate.try_start(1)
+    gate.finish(1, 0.1, Verdict.FAILURE)
+    assert gate.figures()["breaker"] == "open"
 
 
 class Mute:

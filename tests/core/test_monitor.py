@@ -195,7 +195,10 @@ def test_a_broker_that_cannot_count_is_not_asked() -> None:
 def app(*, up: float = 10.0, process: str = "host:1", depth: DepthFigures | None = None, **counts: Any) -> AppFigures:
     """One worker with one consumer."""
     limits: Figures = {"concurrency": 8, "running": 3, "breaker": "closed"}
-    consumer = ConsumerFigures(ready=True, running=3, held=5, counts=Tally(**counts), limits=limits, downstream="bank")
+    tally = Tally(**counts)
+    consumer = ConsumerFigures(
+        ready=True, running=3, held=5, held_bytes=99, counts=tally, limits=limits, downstream="bank"
+    )
     return AppFigures(
         process=process,
         up_seconds=up,
@@ -223,6 +226,7 @@ def test_the_names_are_those_that_prometheus_expects() -> None:
     assert all(name.startswith("leveler_") and not name.endswith("_total") for name in found)  # the library adds that
     assert len(found) == len(list(measures(app(depth=DepthFigures(ready=1, oldest_age_seconds=2.0)))))
     assert found["leveler_run_seconds"].kind == "counter"
+    assert found["leveler_held_bytes"].values == {("orders",): 99}
 
 
 def test_what_a_broker_cannot_tell_is_left_out() -> None:

@@ -13,6 +13,7 @@ import pytest
 from leveler import (
     BatchContext,
     BatchFailed,
+    BreakerPolicy,
     ConfigError,
     ConsumerSettings,
     Context,
@@ -329,6 +330,53 @@ async def test_a_refusal_of_one_pauses_the_downstream_and_costs_no_attempt(stage
         assert len(t.returned) == 1
 
 
+async def test_every_downstream_that_a_batch_names_is_paused(stage: Stage) -> None:
+    brings_batches(stage)
+    stage.need(stage.can().uncounted != "none", "uncounted return")
+    names = ("mail", "bank")
+    downstreams = {name: LimitSettings(concurrency=4) for name in names}
+    made = Leveler(queues={QUEUE: stage.queue()}, downstreams=downstreams)
+
+    @made.consumer(QUEUE, batch_size=10, downstream="bank")
+    async def handle(orders: list[int]) -> None:
+        if len(orders) > 1:
+            raise BatchFailed({i: Throttled(after=30, downstream=name) for i, name in enumerate(names)})
+
+    async with stage.run(made) as t:
+        await awake(t)
+        await t.send_many(QUEUE, range(2))
+        await t.advance(1)
+        paused = (await made.figures()).downstreams
+        assert {name: float(paused[name]["paused_seconds"]) > 28 for name in names} == dict.fromkeys(names, True)
+
+
+async def test_one_message_looks_whether_the_downstream_is_back(stage: Stage) -> None:
+    brings_batches(stage)
+    stage.need(stage.can().uncounted != "none", "uncounted return")
+    sizes: list[int] = []
+    is_down = True
+    bank = LimitSettings(concurrency=2, breaker=BreakerPolicy(min_runs=3))
+    made = Leveler(queues={QUEUE: stage.queue(attempts=9)}, downstreams={"bank": bank})
+
+    @made.consumer(QUEUE, batch_size=10, downstream="bank")
+    async def handle(orders: list[int]) -> None:
+        sizes.append(len(orders))
+        if is_down:
+            raise ConnectionError("nobody there")
+
+    async with stage.run(made) as t:
+        await t.send_many(QUEUE, range(100))
+        await t.advance(20)
+        assert (await made.figures()).downstreams["bank"]["breaker"] == "open"
+        sizes.clear()
+        await t.advance(10)
+        assert set(sizes) == {1}
+        is_down = False
+        await t.advance(600)
+        assert max(sizes) == 10
+        assert len(t.completed) == 100
+
+
 # ---- leases, timeout
 
 
@@ -409,28 +457,28 @@ async def test_when_all_leases_are_lost_the_run_is_cut(stage: Stage) -> None:
 
 async def test_what_is_lost_while_it_waits_for_the_limits_is_not_started(stage: Stage) -> None:
     brings_batches(stage)
-    stage.need(stage.can().extend and stage.can().uncounted != "none", "extend, and nothing else that is kept")
-    runs: list[list[int]] = []
+    stage.need(stage.can().extend, "extend")
+    sizes: list[int] = []
+    shared = LimitSettings(concurrency=4, rate_per_second=0.5)
+    made = Leveler(queues={QUEUE: stage.queue(), "refunds": stage.queue()}, downstreams={"bank": shared})
 
+    @made.consumer(QUEUE, batch_size=10, downstream="bank")
+    @made.consumer("refunds", batch_size=10, downstream="bank")
     async def handle(orders: list[int]) -> None:
-        runs.append(orders)
-        await t.clock.sleep(1)
-        if orders == [0]:
-            raise Throttled(after=20)
+        sizes.append(len(orders))
 
-    async with stage.run(app(stage, handle, concurrency=2)) as t:
+    async with stage.run(made) as t:
         await awake(t)
-        runs.clear()
-        await t.send(QUEUE, 0)
-        await t.advance(1.1)
-        await t.send_many(QUEUE, [1, 2])  # they are gathered when the pause begins, and then they wait for its end
-        await t.advance(3)
+        await t.send("refunds", -1)
+        await t.advance(40)
+        sizes.clear()
+        await asyncio.gather(t.send_many(QUEUE, range(10)), t.send_many("refunds", range(10)))
+        await t.advance(5)
+        assert sizes == [10]  # the other queue's wait for their turn, as long as these are not paid for
         t.faults.fail_items("extend", {0: LeaseLost("it went to somebody else")})
-        await t.advance(15)
-        assert (runs, len(t.lost)) == ([[0]], 1)
-        await t.advance(4)
-        assert len(runs[1]) == 1
-        assert sum(event.message.body in (b"1", b"2") for event in t.started) == 1
+        await t.advance(20)
+        assert sizes == [10, 9]
+        assert len(t.lost) == 1
 
 
 # ---- quarantine, stop

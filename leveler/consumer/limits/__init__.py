@@ -8,14 +8,42 @@ a run takes several messages     Weighing.charge, where messages are counted and
 what does it show of itself?     Shown.figures, where it has something to show
 """
 
+from leveler.consumer.limits.adaptive import AdaptiveConcurrency as AdaptiveConcurrency
+from leveler.consumer.limits.adaptive import Phase as Phase
+from leveler.consumer.limits.algorithms import Adaptive as Adaptive
+from leveler.consumer.limits.algorithms import adaptive as adaptive
+from leveler.consumer.limits.breaker import Breaker as Breaker
+from leveler.consumer.limits.breaker import BreakerPolicy as BreakerPolicy
+from leveler.consumer.limits.breaker import State as State
 from leveler.consumer.limits.concurrency import FixedConcurrency as FixedConcurrency
 from leveler.consumer.limits.gate import Gate as Gate
 from leveler.consumer.limits.gate import Limits as Limits
 from leveler.consumer.limits.limit import Figures as Figures
 from leveler.consumer.limits.limit import Limit as Limit
+from leveler.consumer.limits.limit import Refusal as Refusal
 from leveler.consumer.limits.limit import Shown as Shown
 from leveler.consumer.limits.limit import Verdict as Verdict
 from leveler.consumer.limits.limit import Weighing as Weighing
+from leveler.consumer.limits.memory import Memory as Memory
 from leveler.consumer.limits.rate import Rate as Rate
 
-__all__ = ["Figures", "FixedConcurrency", "Gate", "Limit", "Limits", "Rate", "Shown", "Verdict", "Weighing"]
+__all__ = [
+    "Adaptive",
+    "AdaptiveConcurrency",
+    "Breaker",
+    "BreakerPolicy",
+    "Figures",
+    "FixedConcurrency",
+    "Gate",
+    "Limit",
+    "Limits",
+    "Memory",
+    "Phase",
+    "Rate",
+    "Refusal",
+    "Shown",
+    "State",
+    "Verdict",
+    "Weighing",
+    "adaptive",
+]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 #: What a limit shows of itself: names with their units -> a number, or a state in one word.
 Figures = Mapping[str, float | str]
@@ -18,6 +18,15 @@ class Verdict(Enum):
     OVERLOAD = "overload"
     #: It says nothing: snoozed, rejected, cut short by us.
     NOTHING = "nothing"
+
+
+class Refusal(NamedTuple):
+    """A downstream said that it has too much to do."""
+
+    #: Which one; None = the one nearest to the handler.
+    downstream: str | None
+    #: For how long it wants to be left alone.
+    pause_seconds: float
 
 
 class Limit(Protocol):
