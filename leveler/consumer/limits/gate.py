@@ -83,7 +83,7 @@ class Gate:
             return 0.0
         waiting = sum(runs for _, runs, _ in self._waiters) if self._waiters else 0
         runs = min((limit.credit(now, horizon_seconds) for limit in self.limits), default=float("inf")) - waiting
-        if batch_size == 1 or self.is_down:  # one looks whether it is back
+        if batch_size == 1 or self._down_since is not None:  # one looks whether it is back
             return runs
         paid = min((limit.credit(now, horizon_seconds) for limit in self._weighing), default=float("inf"))
         return min(runs * batch_size, max(paid, batch_size))
