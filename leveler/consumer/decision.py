@@ -8,6 +8,7 @@ on arrival          started alone too often         dead letter: crash-loop
 
 after a run         Completed                       complete
                     Retry, any exception            back, counted, as the policy says; or dead letter
+                    the same, its downstream down   the last attempt is not spent: back, uncounted
                     Throttled, Snooze               back, uncounted, after what they ask; too old: dead letter
                     Reject, undecodable             dead letter
                     cut by a stop                   back at once, counted
@@ -23,7 +24,7 @@ from typing import Final, NamedTuple
 
 from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery
 from leveler.consumer.held import Held
-from leveler.consumer.limits import Verdict
+from leveler.consumer.limits import Refusal, Verdict
 from leveler.errors import UnknownType
 from leveler.message import MAX_DETAIL_BYTES, Death, cut
 from leveler.outcome import Completed, Failed, Outcome, Reject, Retry, Snooze, Stopped, Throttled, Undecodable
@@ -56,22 +57,33 @@ class Rules:
     can: Capabilities
 
     @property
+    def counts_returns(self) -> bool:
+        """Whether what goes back unstarted has used up an attempt."""
+        return self.can.uncounted == "none"
+
+    @property
     def longest_seconds(self) -> float:
         """The longest delay of a delivery that is given back."""
         return min(self.can.max_abandon_seconds, _LONGEST_SECONDS)
 
     def give_back(self, delivery: Delivery, delay_seconds: float) -> Abandon | Park:
         """Back without counting an attempt, as far as the broker can do that."""
-        if self.can.uncounted != "none":
+        if not self.counts_returns:
             return Abandon(delivery, min(delay_seconds, self.longest_seconds), counted=False)
         # Half, because an unknown part of the longest lease is spent already.
         if self.can.extend and delay_seconds < min(self.can.max_lease_seconds, _LONGEST_SECONDS) / 2:
             return Park(delivery, delay_seconds)
         return Abandon(delivery, min(delay_seconds, self.longest_seconds), counted=True)
 
+    def refusal(self, outcome: Outcome) -> Refusal | None:
+        """What the downstream has asked for, if it refused."""
+        if not isinstance(outcome, Throttled):
+            return None
+        return Refusal(outcome.downstream, min(outcome.after_seconds or 0.0, self.longest_seconds))
+
     def give_back_unstarted(self, delivery: Delivery) -> Abandon:
         """Back because this process will not start it."""
-        return Abandon(delivery, 0.0, counted=self.can.uncounted == "none")
+        return Abandon(delivery, 0.0, counted=self.counts_returns)
 
 
 def on_arrival(delivery: Delivery, rules: Rules, now: datetime) -> Decision | None:
@@ -125,9 +137,28 @@ def ends_processes(delivery: Delivery, rules: Rules) -> bool:
     return delivery.attempt > most and delivery.message.solos >= rules.max_deliveries - most
 
 
-def decide(outcome: Outcome, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random) -> Decision:
-    """What becomes of a delivery after a run that ended with `outcome`."""
+def decide(
+    outcome: Outcome,
+    delivery: Delivery,
+    rules: Rules,
+    now: datetime,
+    rng: random.Random,
+    *,
+    down_seconds: float | None = None,
+) -> Decision:
+    """What becomes of a delivery after a run that ended with `outcome`.
+
+    Args:
+        outcome: that.
+        delivery: that.
+        rules: of the consumer.
+        now: the wall clock.
+        rng: chance, for jitter.
+        down_seconds: for how long the downstream has not done its work, whatever the message: none dies of that.
+    """
     try:
+        if down_seconds is not None and isinstance(outcome, Retry) and _is_last(outcome, delivery, rules, now):
+            return _spared(outcome, delivery, rules, down_seconds, rng)
         return _decide(outcome, delivery, rules, now, rng)
     except Exception as error:  # an outcome class of the user's own, made wrongly: it failed like any other exception
         return _retry(Failed(error), delivery, rules, now, rng)
@@ -159,7 +190,7 @@ def _decide(outcome: Outcome, delivery: Delivery, rules: Rules, now: datetime, r
 
 
 def _retry(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random) -> Decision:
-    error = outcome.error if isinstance(outcome, Failed) else outcome.__cause__
+    error = _error_of(outcome)
     age = delivery.message.age_seconds(now)
     why = rules.retry.gives_up(delivery.attempt, age, error)
     if why is not None:
@@ -169,6 +200,23 @@ def _retry(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime, rng:
     if delay is None:
         delay = rules.retry.delay_seconds(delivery.attempt, age, error, rng)
     return Abandon(delivery, min(max(delay, rules.retry.floor_seconds), rules.longest_seconds))
+
+
+def _is_last(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime) -> bool:
+    age = delivery.message.age_seconds(now)
+    return rules.retry.gives_up(delivery.attempt, age, _error_of(outcome)) == "exhausted"
+
+
+def _spared(outcome: Retry, delivery: Delivery, rules: Rules, down_seconds: float, rng: random.Random) -> Decision:
+    """Back, though this was its last attempt. The longer the downstream has been down the later: others are tried
+    before it, for it may be its own fault, and then it must not be every probe."""
+    delay = rules.retry.delay_seconds(delivery.attempt, 0.0, _error_of(outcome), rng)
+    longer = min(down_seconds, rules.retry.cap_seconds)
+    return rules.give_back(delivery, max(outcome.after_seconds or 0.0, delay, longer))
+
+
+def _error_of(outcome: Retry) -> BaseException | None:
+    return outcome.error if isinstance(outcome, Failed) else outcome.__cause__
 
 
 def _later(

@@ -289,3 +289,31 @@ def test_an_error_without_a_readable_text_is_dead_lettered_all_the_same() -> Non
 def test_a_reason_that_is_no_text_is_written_as_one() -> None:
     assert death(decided(Reject(42), delivery())).detail == "42"  # type: ignore[arg-type]
     assert death(decided(Reject(Unreadable()), delivery())).reason == "rejected"  # type: ignore[arg-type]
+
+
+def decided_while_down(outcome: Outcome, one: Delivery, down_seconds: float) -> Decision:
+    return decide(outcome, one, rules(), NOW, random.Random(0), down_seconds=down_seconds)
+
+
+def test_the_last_attempt_is_not_spent_on_a_downstream_that_is_down() -> None:
+    last, before = delivery(POLICY.max_attempts), delivery(POLICY.max_attempts - 1)
+    assert isinstance(decided(Retry(), last), DeadLetter)
+    spared = decided_while_down(Retry(), last, 0.0)
+    assert isinstance(spared, Abandon)
+    assert not spared.counted
+    counted = decided_while_down(Retry(), before, 0.0)
+    assert isinstance(counted, Abandon)
+    assert counted.counted
+
+
+def test_the_longer_a_downstream_is_down_the_later_comes_back_what_may_be_at_fault_itself() -> None:
+    for down_seconds in (50.0, 200.0, 10_000.0):
+        spared = decided_while_down(Failed(ValueError()), delivery(POLICY.max_attempts), down_seconds)
+        assert isinstance(spared, Abandon)
+        assert min(down_seconds, POLICY.cap_seconds) <= spared.delay_seconds <= POLICY.cap_seconds
+
+
+def test_an_outage_spares_nothing_that_dies_of_something_else() -> None:
+    old = POLICY.max_age_seconds + 1
+    assert death(decided_while_down(Retry(), delivery(1, old), 1.0)).reason == "expired"
+    assert death(decided_while_down(Reject("no"), delivery(1), 1.0)).reason == "rejected"

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from leveler import BrokerUnavailable, Context, Leveler, LimitSettings, QueueSettings, Reject, RetryPolicy, Settings
@@ -31,15 +32,18 @@ from tests.faults import plants
 from tests.faults.ledger import COMPLETED, EFFECT, GONE, LOG, READY, SETTLED, SIGNAL, START, UNSETTLED, Ledger
 from tests.faults.load import QUEUE, Work
 
-LEASE_SECONDS = 2.0
 MAX_ATTEMPTS = 5
 DRAIN_SECONDS = 5.0
 
 
-def queue_settings(*, ordered: bool) -> QueueSettings:
+#: What the processes under test are told of the queue: how long a lease is, and how long a run may take, in seconds.
+LEASE, TIMEOUT = "FAULTS_LEASE_SECONDS", "FAULTS_TIMEOUT_SECONDS"
+
+
+def queue_settings(*, ordered: bool, environment: Mapping[str, str] = os.environ) -> QueueSettings:
     return QueueSettings(
-        lease_seconds=LEASE_SECONDS,
-        timeout_seconds=30.0,
+        lease_seconds=float(environment[LEASE]),
+        timeout_seconds=float(environment[TIMEOUT]),
         retry=RetryPolicy(max_attempts=MAX_ATTEMPTS, initial_seconds=0.1, cap_seconds=1.0),
         ordered=ordered,
     )
@@ -116,7 +120,8 @@ async def _do(work: Work, ctx: Context) -> None:
         case "block-loop":
             time.sleep(0.3)  # noqa: ASYNC251  # on purpose: a rude handler
         case "long":
-            await asyncio.sleep(LEASE_SECONDS * 1.5)
+            # Longer than a lease, where it can be renewed.
+            await asyncio.sleep(min(float(os.environ[LEASE]) * 1.5, float(os.environ[TIMEOUT]) * 0.6))
         case "flaky" if ctx.attempt < 3:
             raise ConnectionError("not yet")
         case "thread":
