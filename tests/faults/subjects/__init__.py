@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
+from tests.faults.subjects.cloudtasks import cloudtasks
 from tests.faults.subjects.rabbitmq import rabbitmq
 from tests.faults.subjects.redis import redis
 from tests.faults.subjects.servicebus import servicebus
@@ -18,6 +19,7 @@ SUBJECTS: Final[Mapping[str, Callable[[Place], AbstractContextManager[Subject]]]
     "rabbitmq": rabbitmq,
     "redis": redis,
     "servicebus": servicebus,
+    "cloudtasks": cloudtasks,
     "storagequeue": storagequeue,
 }
 
