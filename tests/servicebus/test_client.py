@@ -350,6 +350,22 @@ def test_there_is_no_next_session_for_as_long_as_the_client_waits() -> None:
     run(story())
 
 
+def test_who_has_stopped_waiting_for_a_session_gets_none() -> None:
+    async def story() -> None:
+        async with emulator(queues=sessions()) as rig, rig.client() as client, rig.client() as other:
+            receiver = client.get_queue_receiver("s", session_id=NEXT_AVAILABLE_SESSION, max_wait_time=60)
+            opening = asyncio.ensure_future(receiver.__aenter__())
+            await until(lambda: rig.server._service._waiting)
+            opening.cancel()
+            await asyncio.wait([opening])
+            await receiver.close()
+            rig.put("a", queue="s", session_id="a")
+            async with other.get_queue_receiver("s", session_id=NEXT_AVAILABLE_SESSION, max_wait_time=5) as second:
+                assert second.session.session_id == "a"
+
+    run(story())
+
+
 @pytest.mark.parametrize(("name", "session_id"), [("s", None), ("q", "a")])
 def test_sessions_are_for_queues_that_require_them_and_only_for_those(name: str, session_id: str | None) -> None:
     async def story() -> None:

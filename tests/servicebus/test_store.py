@@ -46,6 +46,7 @@ def test_everything_about_a_message_survives(tmp_path: Path) -> None:
                 await receiver.session.set_state(b"state")
 
         async with emulator(queues={"q": QUEUES["q"]}, file=file) as rig, rig.client() as client:
+            assert [one.sequence for one in rig.namespace.find("q").peek(1, 9)] == [2, 3, 5]
             async with client.get_queue_sender("q") as sender:
                 await sender.send_messages(ServiceBusMessage("again", message_id="a"))  # a duplicate still
             async with client.get_queue_receiver("q") as receiver:
@@ -78,6 +79,7 @@ def test_no_number_is_given_twice_though_all_messages_are_gone(tmp_path: Path) -
         for expected in (1, 2, 3):
             async with emulator(file=tmp_path / "bus.db") as rig:
                 queue, now_ms = rig.namespace.find("q"), rig.namespace.clock.now_ms()
+                assert queue.counts() == (0, 0, 0, 0)
                 rig.put("a")
                 [message] = queue.take(1, now_ms)
                 assert message.sequence == expected

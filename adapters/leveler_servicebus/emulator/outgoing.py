@@ -87,7 +87,7 @@ class Outgoing(Credited):
 
     def room(self) -> int:
         """How many messages it can take now."""
-        return min(self._credit, self.session.window) if self.session.connection.writable else 0
+        return min(self._credit, self.session.window) if self.session.connection.takes_more() else 0
 
     def deliver(self, limit: int) -> int:
         """Send up to `limit` messages; how many there were."""
