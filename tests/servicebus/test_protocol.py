@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,10 +11,7 @@ from leveler_servicebus.emulator.amqp.frames import (
     AMQP_HEADER,
     SASL_HEADER,
     TLS_HEADER,
-    Frame,
-    FrameReader,
     amqp_frame,
-    sasl_frame,
 )
 from leveler_servicebus.emulator.amqp.performatives import (
     Attach,
@@ -29,86 +23,13 @@ from leveler_servicebus.emulator.amqp.performatives import (
     Flow,
     Open,
     Outcome,
-    Performative,
-    SaslInit,
-    SaslMechanisms,
-    SaslOutcome,
     Transfer,
 )
 from leveler_servicebus.emulator.amqp.values import Described, Symbol, UByte, UInt, ULong
 from leveler_servicebus.emulator.terminus import SESSION_FILTER
 
-from tests.servicebus.rig import KEY, NAME, Rig, emulator, run
-
-
-class Raw:
-    """A client that says what a test wants it to say."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-        self._frames = FrameReader(2**31)
-
-    def write(self, data: bytes) -> None:
-        self._writer.write(data)
-
-    def say(self, performative: Performative, payload: bytes = b"") -> None:
-        channel = 0 if isinstance(performative, Open | Close) else 1
-        self.write(amqp_frame(channel, performative, payload))
-
-    async def header(self) -> bytes:
-        return await self._reader.readexactly(8)
-
-    async def frame(self) -> Frame:
-        while (frame := self._frames.frame()) is None:
-            self._frames.feed(await self._reader.readexactly(1))
-        return frame
-
-    async def hear(self, kind: type[Any]) -> Any:
-        """The next performative of this kind."""
-        while True:
-            performative = (await self.frame()).performative
-            if isinstance(performative, kind):
-                return performative
-
-    async def end(self) -> bytes:
-        """What comes until the emulator hangs up."""
-        return await self._reader.read()
-
-    async def login(self, key: str = KEY) -> int:
-        """With a name and a key, at once."""
-        self.write(SASL_HEADER)
-        assert await self.header() == SASL_HEADER
-        assert "PLAIN" in (await self.hear(SaslMechanisms)).mechanisms
-        self.write(sasl_frame(SaslInit(Symbol("PLAIN"), f"\0{NAME}\0{key}".encode())))
-        outcome: int = (await self.hear(SaslOutcome)).code
-        return outcome
-
-    async def open(self, **said: Any) -> None:
-        assert await self.login() == 0
-        self.write(AMQP_HEADER)
-        assert await self.header() == AMQP_HEADER
-        self.say(Open("raw", "host", UInt(65536), **said))
-        self.say(Begin(None, UInt(0), UInt(1000), UInt(1000)))
-        await self.hear(Begin)
-
-    def attach_receiver(self, handle: int, node: str, filters: Any = None) -> None:
-        source = Described(ULong(0x28), [node, *[None] * 6, filters])
-        self.say(Attach(f"r{handle}", UInt(handle), True, UByte(0), UByte(1), source, Described(ULong(0x29), ["me"])))
-
-    def flow(self, handle: int, credit: int, **said: Any) -> None:
-        self.say(
-            Flow(UInt(0), UInt(1000), UInt(0), UInt(1000), UInt(handle), UInt(0), link_credit=UInt(credit), **said)
-        )
-
-
-@asynccontextmanager
-async def raw(rig: Rig) -> AsyncIterator[Raw]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", rig.server.port)
-    try:
-        yield Raw(reader, writer)
-    finally:
-        writer.close()
+from tests.servicebus.raw import raw
+from tests.servicebus.rig import emulator, run
 
 
 def state(descriptor: int, *fields: Any) -> Described:
@@ -117,7 +38,7 @@ def state(descriptor: int, *fields: Any) -> Described:
 
 def test_a_name_and_its_key_are_enough_and_a_wrong_key_is_not() -> None:
     async def story() -> None:
-        async with emulator() as rig, raw(rig) as good, raw(rig) as bad:
+        async with emulator() as rig, raw(rig.server.port) as good, raw(rig.server.port) as bad:
             assert await good.login() == 0
             assert await bad.login("wrong") == 1
             assert await bad.end() == b""
@@ -127,7 +48,7 @@ def test_a_name_and_its_key_are_enough_and_a_wrong_key_is_not() -> None:
 
 def test_a_client_that_wants_to_start_tls_is_told_what_is_spoken_here() -> None:
     async def story() -> None:
-        async with emulator() as rig, raw(rig) as client:
+        async with emulator() as rig, raw(rig.server.port) as client:
             client.write(TLS_HEADER)
             assert await client.end() == SASL_HEADER
 
@@ -136,7 +57,7 @@ def test_a_client_that_wants_to_start_tls_is_told_what_is_spoken_here() -> None:
 
 def test_without_a_token_nothing_is_attached() -> None:
     async def story() -> None:
-        async with emulator() as rig, raw(rig) as client:
+        async with emulator() as rig, raw(rig.server.port) as client:
             client.write(AMQP_HEADER)
             await client.header()
             client.say(Open("raw", "host"))
@@ -149,7 +70,7 @@ def test_without_a_token_nothing_is_attached() -> None:
 
 def test_a_drained_link_has_no_credit_left_and_says_so() -> None:
     async def story() -> None:
-        async with emulator() as rig, raw(rig) as client:
+        async with emulator() as rig, raw(rig.server.port) as client:
             rig.put("a")
             await client.open()
             client.attach_receiver(3, "q")
@@ -163,7 +84,7 @@ def test_a_drained_link_has_no_credit_left_and_says_so() -> None:
 
 def test_an_echo_is_answered() -> None:
     async def story() -> None:
-        async with emulator() as rig, raw(rig) as client:
+        async with emulator() as rig, raw(rig.server.port) as client:
             await client.open()
             client.attach_receiver(3, "q")
             client.flow(3, 5, echo=True)
@@ -174,7 +95,7 @@ def test_an_echo_is_answered() -> None:
 
 def test_many_deliveries_are_settled_by_one_frame_and_answered_in_runs() -> None:
     async def story() -> None:
-        async with emulator() as rig, raw(rig) as client:
+        async with emulator() as rig, raw(rig.server.port) as client:
             rig.put(*"abcdef")
             await client.open()
             client.attach_receiver(1, "q")
@@ -205,7 +126,7 @@ def test_many_deliveries_are_settled_by_one_frame_and_answered_in_runs() -> None
 )
 def test_only_a_delivery_that_has_failed_counts(settled_as: Described, count: int) -> None:
     async def story() -> None:
-        async with emulator() as rig, raw(rig) as client:
+        async with emulator() as rig, raw(rig.server.port) as client:
             rig.put("a")
             await client.open()
             client.attach_receiver(1, "q")
@@ -222,7 +143,7 @@ def test_only_a_delivery_that_has_failed_counts(settled_as: Described, count: in
 
 def test_a_rejection_without_the_words_of_the_service_is_a_dead_letter_all_the_same() -> None:
     async def story() -> None:
-        async with emulator() as rig, raw(rig) as client:
+        async with emulator() as rig, raw(rig.server.port) as client:
             rig.put("a")
             await client.open()
             client.attach_receiver(1, "q")
@@ -240,7 +161,7 @@ def test_a_rejection_without_the_words_of_the_service_is_a_dead_letter_all_the_s
 
 def test_a_client_that_wants_to_see_life_sees_it() -> None:
     async def story() -> None:
-        async with emulator() as rig, raw(rig) as client:
+        async with emulator() as rig, raw(rig.server.port) as client:
             await client.open(idle_time_out=UInt(400))
             assert [(await client.frame()).performative for _ in range(2)] == [None, None]
 
@@ -249,7 +170,7 @@ def test_a_client_that_wants_to_see_life_sees_it() -> None:
 
 def test_a_link_that_waits_for_a_session_can_be_detached() -> None:
     async def story() -> None:
-        async with emulator(queues={"s": QueueSettings(requires_session=True)}) as rig, raw(rig) as client:
+        async with emulator(queues={"s": QueueSettings(requires_session=True)}) as rig, raw(rig.server.port) as client:
             await client.open()
             client.attach_receiver(7, "s", {SESSION_FILTER: None})
             client.say(Detach(UInt(7), True))
@@ -262,7 +183,7 @@ def test_a_link_that_waits_for_a_session_can_be_detached() -> None:
 
 def test_transactions_are_refused_by_their_name() -> None:
     async def story() -> None:
-        async with emulator() as rig, raw(rig) as client:
+        async with emulator() as rig, raw(rig.server.port) as client:
             await client.open()
             coordinator = Described(ULong(0x30), [None])
             client.say(Attach("t", UInt(0), False, UByte(0), UByte(0), Described(ULong(0x28), [None]), coordinator))
@@ -276,7 +197,7 @@ def test_transactions_are_refused_by_their_name() -> None:
 
 def test_a_frame_on_a_channel_without_a_session_ends_the_connection() -> None:
     async def story() -> None:
-        async with emulator() as rig, raw(rig) as client:
+        async with emulator() as rig, raw(rig.server.port) as client:
             await client.open()
             client.write(amqp_frame(9, Flow(UInt(0), UInt(1), UInt(0), UInt(1))))
             assert "channel 9" in (await client.hear(Close)).error.value[1]
@@ -288,7 +209,7 @@ def test_a_frame_on_a_channel_without_a_session_ends_the_connection() -> None:
 def test_whoever_reads_slowly_holds_up_nobody_else() -> None:
     async def story() -> None:
         body = "x" * 200_000
-        async with emulator() as rig, raw(rig) as slow, raw(rig) as quick:
+        async with emulator() as rig, raw(rig.server.port) as slow, raw(rig.server.port) as quick:
             await slow.open()
             slow.attach_receiver(1, "q")
             slow.flow(1, 900)
