@@ -13,6 +13,7 @@ The tour, in the order in which a message travels:
     consumer/                   the way of a delivery through a process, one room a step
       receiving.py              a receiver for as long as the consumer lives
       intake.py                 how many to ask for now, and the loop that asks
+      watchdog.py               a receiver that brings nothing although there is something is made anew
       arrival.py                what becomes of a delivery before it is started
       buffer.py, held.py        what was received and not started yet; a delivery in this process
       consumer.py               the spine: acquire -> decode -> handle -> decide -> settle -> release
@@ -56,6 +57,7 @@ from leveler.message import Message as Message
 # Policy
 from leveler.consumer.limits import BreakerPolicy as BreakerPolicy
 from leveler.retry import RetryPolicy as RetryPolicy
+from leveler.settings import Adaptive as Adaptive
 from leveler.settings import BrokerSettings as BrokerSettings
 from leveler.settings import ConsumerSettings as ConsumerSettings
 from leveler.settings import LimitSettings as LimitSettings
@@ -108,6 +110,7 @@ __all__ = [
     "Message",
     "BreakerPolicy",
     "RetryPolicy",
+    "Adaptive",
     "BrokerSettings",
     "ConsumerSettings",
     "LimitSettings",

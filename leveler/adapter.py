@@ -43,6 +43,9 @@ class QueueSpec:
     max_deliveries: int = 8
     #: Refuse to take more than so many waiting messages; None = no bound.
     max_depth: int | None = None
+    #: What the consumers bear, where that is configured: for brokers that call them, and so are the ones to slow down.
+    max_rate_per_second: float | None = None
+    max_concurrency: int | None = None
     #: ``create`` what is missing, only ``verify``, or ``skip`` both.
     declare: Literal["create", "verify", "skip"] = "create"
 

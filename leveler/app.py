@@ -23,7 +23,7 @@ from leveler.events import Observer, Observers
 from leveler.message import Message, check_queue_name
 from leveler.producer import SendOptions, SendWords
 from leveler.runtime import Health, Runtime
-from leveler.settings import BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
+from leveler.settings import Adaptive, BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
 
 if TYPE_CHECKING:
     from leveler.config import Row
@@ -99,7 +99,7 @@ class Leveler:
         queue: str,
         *,
         type: str | None = None,
-        concurrency: int | None = None,
+        concurrency: int | Adaptive | None = None,
         rate: str | None = None,
         downstream: str | None = None,
     ) -> Callable[[H], H]:
@@ -110,7 +110,8 @@ class Leveler:
         Args:
             queue: whose messages it takes.
             type: only messages of this type; several handlers may share a queue so. None = any.
-            concurrency: runs at once, in this process.
+            concurrency: runs at once, in this process; a number, or `Adaptive` for as many as the downstream serves
+                well.
             rate: starts per time, in this process: ``"50/s"``, ``"500/min"``.
             downstream: whose limits hold besides.
 
@@ -289,7 +290,7 @@ class Leveler:
         return 1 if left else 0
 
     def _limit(
-        self, queue: str, concurrency: int | None, rate_per_second: float | None, downstream: str | None
+        self, queue: str, concurrency: int | Adaptive | None, rate_per_second: float | None, downstream: str | None
     ) -> None:
         """Fill in what the settings leave open about this consumer: they are the stronger voice."""
         known = self._settings.consumer(queue)

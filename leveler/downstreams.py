@@ -9,9 +9,9 @@ from dataclasses import replace
 from leveler import units
 from leveler.adapter import Capabilities
 from leveler.clock import Clock
-from leveler.consumer.limits import Breaker, FixedConcurrency, Gate, Limit, Limits, Memory, Rate
+from leveler.consumer.limits import Breaker, FixedConcurrency, Gate, Limit, Limits, Memory, Rate, adaptive
 from leveler.errors import ConfigError
-from leveler.settings import DEFAULT_CONCURRENCY, ConsumerSettings, LimitSettings
+from leveler.settings import DEFAULT_CONCURRENCY, Adaptive, ConsumerSettings, LimitSettings
 
 
 class Downstreams:
@@ -41,7 +41,7 @@ class Downstreams:
         gates = [] if own == LimitSettings() else [self._gate(queue, own)]
         if consumer.downstream is not None:
             gates.append(self._gates[consumer.downstream])
-        most = min(n for n in (own.concurrency, shared.concurrency) if n is not None)
+        most = min(n for n in (own.most_runs, shared.most_runs) if n is not None)
         return Limits(gates, self._gates, memory_of(queue, consumer, can)), most
 
     def _shared(self, queue: str, downstream: str | None) -> LimitSettings:
@@ -59,9 +59,15 @@ class Downstreams:
 
     def _made(self, settings: LimitSettings) -> Sequence[Limit]:
         limits: list[Limit] = []
-        if settings.breaker is not None:  # first: it says that nothing may be learnt before anybody learns
-            limits.append(Breaker(settings.breaker, self._rng))
-        if settings.concurrency is not None:
+        breaker = None if settings.breaker is None else Breaker(settings.breaker, self._rng)
+        if breaker is not None:  # first: it says that nothing may be learnt before anybody learns
+            limits.append(breaker)
+        if isinstance(settings.concurrency, Adaptive):
+            concurrency = adaptive(settings.concurrency, self._clock.now().timestamp() - self._clock.monotonic())
+            if breaker is not None:
+                breaker.listen(concurrency.breaker_changed)
+            limits.append(concurrency)
+        elif settings.concurrency is not None:
             limits.append(FixedConcurrency(settings.concurrency))
         if settings.rate_per_second is not None:
             limits.append(Rate(settings.rate_per_second))

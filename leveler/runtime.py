@@ -185,7 +185,7 @@ class Runtime:
             raise ConfigError(
                 f"queue {name!r} is on broker {settings.broker!r}, which is not configured; known: {known}"
             )
-        spec = settings.spec(name)
+        spec = self.settings.spec(name)
         can = await adapter.declare(spec)
         check_lease(name, spec.lease_seconds, settings.timeout_seconds, can)
         check_wait(name, settings.max_wait_seconds, can)

@@ -108,7 +108,11 @@ def _described(queue: str, settings: Settings) -> str:
 
 
 def _limits(limits: LimitSettings) -> list[str]:
-    parts = [] if limits.concurrency is None else [f"concurrency {limits.concurrency}"]
+    from leveler.settings import Adaptive
+
+    many = limits.concurrency
+    range_ = f"{many.min} to {many.max} ({many.algorithm})" if isinstance(many, Adaptive) else many
+    parts = [] if many is None else [f"concurrency {range_}"]
     parts += [] if limits.rate_per_second is None else [f"rate {units.rate(limits.rate_per_second)}"]
     return parts if limits.breaker is None else [*parts, "breaker"]
 

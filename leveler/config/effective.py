@@ -13,7 +13,7 @@ from leveler.config.voice import Path, Place, Problem, Said, at
 from leveler.config.words import is_name
 from leveler.consumer.limits import BreakerPolicy
 from leveler.errors import ConfigError
-from leveler.settings import BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
+from leveler.settings import Adaptive, BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -132,11 +132,22 @@ def _over(code: D, given: Mapping[str, Any]) -> D:
 
 def _limits(code: LimitSettings, given: Mapping[str, Any]) -> LimitSettings:
     inner: dict[str, Any] = {}
+    if "concurrency" in given:
+        inner["concurrency"] = _concurrency(code.concurrency, given["concurrency"])
     if "rate" in given:
         inner["rate"] = given["rate"]["limit"]
     if "breaker" in given:
         inner["breaker"] = _over(code.breaker or BreakerPolicy(), given["breaker"])
     return _over(code, {**given, **inner})
+
+
+def _concurrency(code: int | Adaptive | None, given: Mapping[str, Any]) -> int | Adaptive:
+    most: int | None = given.get("max") or (code.max if isinstance(code, Adaptive) else code)
+    if most is None:
+        raise ConfigError("concurrency.max is not set: expected a range, for example {max: 64}, or one number")
+    if given.get("algorithm") == "fixed":
+        return most
+    return _over(code if isinstance(code, Adaptive) else Adaptive(max=most), {**given, "max": most})
 
 
 def _consumer(code: ConsumerSettings, given: Mapping[str, Any]) -> ConsumerSettings:

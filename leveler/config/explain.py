@@ -14,6 +14,7 @@ from leveler.consumer.limits import BreakerPolicy
 from leveler.retry import RetryPolicy
 from leveler.settings import (
     DEFAULT_CONCURRENCY,
+    Adaptive,
     BrokerSettings,
     ConsumerSettings,
     LimitSettings,
@@ -94,6 +95,8 @@ def _row(path: Path, value: str, said: Sequence[Said], *, origin: str) -> Row:
 
 
 def _in_words(field: str, value: Any) -> str:
+    if isinstance(value, Adaptive):
+        return f"{{min: {value.min}, max: {value.max}, algorithm: {value.algorithm}}}"
     if field in _CODE_ONLY:
         return ", ".join(one.__name__ for one in value) if isinstance(value, tuple) else type(value).__name__
     if field.endswith("_per_second"):

@@ -67,12 +67,6 @@ def _url(url: str) -> str:
     return url
 
 
-def _fixed(value: object) -> object:
-    if isinstance(value, Mapping):
-        raise _wrong(REFUSED, "adaptive concurrency is not available yet: give one number, for example 8")
-    return value
-
-
 def _process_only(scope: object) -> object:
     if scope == "fleet":
         raise _wrong(REFUSED, "scope 'fleet' is not available yet: use scope: process (each process has its own rate)")
@@ -100,7 +94,6 @@ Count = Annotated[int, Field(ge=1)]
 Url = Annotated[str, AfterValidator(_url)]
 Name = Annotated[str, AfterValidator(_name)]
 QueueName = Annotated[str, AfterValidator(_queue_name)]
-Concurrency = Annotated[Count, BeforeValidator(_fixed)]
 
 
 class Words(BaseModel):
@@ -130,6 +123,19 @@ class RateWords(Words):
         return value if isinstance(value, Mapping) else {"limit": value}
 
 
+class ConcurrencyWords(Words):
+    """``8`` is short for ``{max: 8, algorithm: fixed}``; a range without an algorithm is adaptive."""
+
+    min: Count | None = None
+    max: Count | None = None
+    algorithm: Literal["knee", "gradient", "aimd", "fixed"] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        return value if isinstance(value, Mapping) else {"max": value, "algorithm": "fixed"}
+
+
 class BreakerWords(Words):
     """``true`` is short for all of it as it is by default."""
 
@@ -150,7 +156,7 @@ class BreakerWords(Words):
 class DownstreamWords(Words):
     """Under ``downstreams.<name>``."""
 
-    concurrency: Concurrency | None = None
+    concurrency: ConcurrencyWords | None = None
     rate: RateWords | None = None
     breaker: BreakerWords | None = None
 
@@ -213,7 +219,12 @@ NAMED: Final[Mapping[str, type[Words]]] = {
     "queues": QueueWords,
     "consumers": ConsumerWords,
 }
-_INNER: Final[Mapping[str, type[Words]]] = {"retry": RetryWords, "rate": RateWords, "breaker": BreakerWords}
+_INNER: Final[Mapping[str, type[Words]]] = {
+    "retry": RetryWords,
+    "rate": RateWords,
+    "concurrency": ConcurrencyWords,
+    "breaker": BreakerWords,
+}
 
 
 def known_keys(section: Path) -> list[str]:

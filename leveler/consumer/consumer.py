@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -32,6 +31,7 @@ from leveler.consumer.settlement import Settlement
 from leveler.consumer.standby import Standby
 from leveler.consumer.surroundings import Surroundings as Surroundings
 from leveler.consumer.threads import Threads
+from leveler.consumer.watchdog import Watchdog
 from leveler.outcome import Outcome
 from leveler.settings import QueueSettings
 
@@ -128,6 +128,7 @@ class Consumer:
             deadline_seconds=around.adapter.deadline_seconds,
             admit=self._arrivals.admit,
             most=self._arrivals.most,
+            watch=Watchdog(around.adapter, spec, can, self._clock).watch,
             on_ready=self._on_ready,
             on_unavailable=self.report.unavailable,
         )
@@ -387,8 +388,7 @@ class Consumer:
         self._intake.resume()
 
     def health(self) -> ConsumerHealth:
-        tally = replace(self.report.tally, started=self.report.tally.started + self._runs.now)
-        return ConsumerHealth(self.report.consuming, self._runs.now, len(self._leases), tally, self._leases.held_bytes)
+        return self.report.health(self._runs.now, len(self._leases), self._leases.held_bytes)
 
     @property
     def busy(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -68,6 +68,7 @@ class Intake:
         deadline_seconds: of every verb, besides the wait of a receive. A receiver that answers later is dead.
         admit: takes new deliveries, none if a receive brought none, and returns those that may be started, in order.
         most: how many may wait to be started, those included that are asked for now.
+        watch: told after each receive whether anything is held; notices that nothing comes although there is something.
         on_ready: told when the broker's side knows that we consume.
         on_unavailable: told when the broker did not answer.
     """
@@ -83,6 +84,7 @@ class Intake:
         deadline_seconds: float,
         admit: Callable[[Receiver, Sequence[Delivery]], Sequence[Held]],
         most: Callable[[], float],
+        watch: Callable[[bool], Awaitable[None]],
         on_ready: Callable[[], object],
         on_unavailable: Callable[[Exception], object],
     ) -> None:
@@ -94,6 +96,7 @@ class Intake:
         self._deadline = deadline_seconds
         self._admit = admit
         self._most = most
+        self._watch = watch
         self._on_ready = on_ready
         self._on_unavailable = on_unavailable
         self._buffer = buffer
@@ -119,10 +122,11 @@ class Intake:
         """Ask `receiver` for what can be started, until `close`.
 
         Raises:
-            ReceiverLost: it is gone, or has not answered in time.
+            ReceiverLost: it is gone, or has not answered in time, or brings nothing although there is something.
         """
         self._receiver, self._holding, self._ready = receiver, 0, False
         try:
+            await self._watch(True)
             await self._ask(receiver)
         finally:
             self._receiver = None
@@ -144,6 +148,7 @@ class Intake:
                 retry_seconds = min(retry_seconds * 2, _LAST_RETRY_SECONDS)
                 continue
             retry_seconds = _FIRST_RETRY_SECONDS
+            await self._watch(bool(deliveries) or self._held() > 0)
             admitted = self._admit(receiver, deliveries)
             if admitted:
                 self._buffer.put(admitted)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leveler.adapter import Abandon, DeadLetter
 from leveler.consumer.held import Held
@@ -72,6 +72,11 @@ class Report:
         self._queue = queue
         self._observers = observers
         self._standing = False
+
+    def health(self, running: int, held: int, held_bytes: int) -> ConsumerHealth:
+        """Now, while so many handlers run and so many deliveries are held."""
+        tally = replace(self.tally, started=self.tally.started + running)
+        return ConsumerHealth(self.consuming, running, held, tally, held_bytes)
 
     def started(self, held: Held) -> None:
         """Only told, and only where somebody listens: they are counted when they have ended."""

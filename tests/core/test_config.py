@@ -10,10 +10,12 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from leveler import (
+    Adaptive,
     BrokerSettings,
     ConsumerSettings,
     Leveler,
@@ -439,12 +441,34 @@ WRONG_FILES = {
             "digits and single hyphens, such as 'my-api'"
         ],
     ),
-    "adaptive concurrency": (
-        "downstreams: {billing: {concurrency: {min: 1, max: 64}}}",
+    "a range of concurrency that is none": (
+        "downstreams: {billing: {concurrency: {min: 9, max: 3}}}",
         [
-            "leveler.yaml:1: downstreams.billing.concurrency: adaptive concurrency is not available yet: "
-            "give one number, for example 8"
+            "leveler.yaml:1: downstreams.billing.concurrency.min: concurrency.min (9) is above concurrency.max (3): "
+            "expected min <= max"
         ],
+    ),
+    "a range of concurrency from 0 on": (
+        "consumers: {orders: {concurrency: {min: 0, max: 3}}}",
+        ["leveler.yaml:1: consumers.orders.concurrency.min is 0: expected 1 or more"],
+    ),
+    "a range of concurrency without an end": (
+        "consumers: {orders: {concurrency: {min: 2}}}",
+        [
+            "leveler.yaml:1: consumers.orders: concurrency.max is not set: expected a range, for example {max: 64}, "
+            "or one number"
+        ],
+    ),
+    "an algorithm that nobody knows": (
+        "consumers: {orders: {concurrency: {max: 64, algorithm: vegas}}}",
+        [
+            "leveler.yaml:1: consumers.orders.concurrency.algorithm is 'vegas': expected 'knee', 'gradient', 'aimd' "
+            "or 'fixed'"
+        ],
+    ),
+    "a key of a range that is none": (
+        "consumers: {orders: {concurrency: {max: 64, mim: 3}}}",
+        ["leveler.yaml:1: consumers.orders.concurrency.mim: unknown key; did you mean 'min'?"],
     ),
     "a rate for the fleet": (
         "downstreams: {billing: {rate: {limit: 500/min, scope: fleet}}}",
@@ -627,6 +651,32 @@ WRONG_FILES = {
     "a section that takes over itself": ("queues: &q {<<: *q}", ["leveler.yaml: sections are nested too deep"]),
     "brackets without end": ("[" * 5000, ["leveler.yaml: sections are nested too deep"]),
 }
+
+
+def test_a_range_of_concurrency_is_adaptive_and_what_is_stronger_changes_it_key_by_key(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def concurrency(code: int | Adaptive | None = None) -> object:
+        given = Settings(downstreams={"billing": LimitSettings(concurrency=code)})
+        return load(given).downstreams["billing"].concurrency
+
+    write("downstreams: {billing: {concurrency: {min: 2, max: 64}}}")
+    assert concurrency() == concurrency(8) == Adaptive(min=2, max=64, algorithm="knee")
+    assert concurrency(Adaptive(max=9, algorithm="aimd")) == Adaptive(min=2, max=64, algorithm="aimd")
+    monkeypatch.setenv("LEVELER_DOWNSTREAMS__BILLING__CONCURRENCY__MAX", "32")
+    assert concurrency() == Adaptive(min=2, max=32)
+    monkeypatch.delenv("LEVELER_DOWNSTREAMS__BILLING__CONCURRENCY__MAX")
+    monkeypatch.setenv("LEVELER_DOWNSTREAMS__BILLING__CONCURRENCY", "5")
+    assert concurrency() == 5
+    monkeypatch.delenv("LEVELER_DOWNSTREAMS__BILLING__CONCURRENCY")
+    write("downstreams: {billing: {concurrency: {algorithm: gradient}}}")
+    assert concurrency(8) == Adaptive(max=8, algorithm="gradient")
+
+
+@pytest.mark.parametrize("words", [{"min": 0, "max": 3}, {"min": 4, "max": 3}, {"max": 3, "algorithm": "vegas"}])
+def test_a_range_that_is_none_is_refused_in_code_too(words: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"concurrency\."):
+        Adaptive(**words)
 
 
 @pytest.mark.parametrize(("text", "lines"), WRONG_FILES.values(), ids=WRONG_FILES)

@@ -6,6 +6,10 @@ how many may follow each other?  Limit.series
 one starts / one has ended       Limit.start / Limit.finish; Limit.take_back for one that did not start after all
 """
 
+from leveler.consumer.limits.adaptive import AdaptiveConcurrency as AdaptiveConcurrency
+from leveler.consumer.limits.adaptive import Phase as Phase
+from leveler.consumer.limits.algorithms import Adaptive as Adaptive
+from leveler.consumer.limits.algorithms import adaptive as adaptive
 from leveler.consumer.limits.breaker import Breaker as Breaker
 from leveler.consumer.limits.breaker import BreakerPolicy as BreakerPolicy
 from leveler.consumer.limits.breaker import State as State
@@ -19,6 +23,8 @@ from leveler.consumer.limits.memory import Memory as Memory
 from leveler.consumer.limits.rate import Rate as Rate
 
 __all__ = [
+    "Adaptive",
+    "AdaptiveConcurrency",
     "Breaker",
     "BreakerPolicy",
     "FixedConcurrency",
@@ -26,8 +32,10 @@ __all__ = [
     "Limit",
     "Limits",
     "Memory",
+    "Phase",
     "Rate",
     "Refusal",
     "State",
     "Verdict",
+    "adaptive",
 ]
