@@ -1,6 +1,6 @@
 """Decisions: what becomes of a delivery. Pure functions of what is known; nothing here does I/O.
 
-on arrival          deliveries > max_deliveries     dead letter: crash-loop
+on arrival          started alone too often         dead letter: crash-loop
                     expired                         dead letter: expired
                     early                           back, uncounted, for the rest of its delay
                     deliveries > max_attempts       start alone
@@ -23,6 +23,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery
+from leveler.consumer.held import Held
 from leveler.consumer.limits import Refusal, Verdict
 from leveler.errors import UnknownType
 from leveler.message import MAX_DETAIL_BYTES, Death, cut
@@ -88,7 +89,7 @@ class Rules:
 def on_arrival(delivery: Delivery, rules: Rules, now: datetime) -> Decision | None:
     """What becomes of a delivery before it is started; None: it may start."""
     message = delivery.message
-    if delivery.attempt > rules.max_deliveries:
+    if ends_processes(delivery, rules):
         detail = f"delivered {delivery.attempt} times, of which at most {rules.retry.max_attempts} may have failed"
         return _dead(delivery, rules, now, "crash-loop", detail=detail)
     if message.expires_at is not None and message.expires_at <= now:
@@ -108,9 +109,32 @@ def may_all_start(deliveries: Sequence[Delivery], rules: Rules) -> bool:
     return True
 
 
+def sort_out(
+    arrived: Sequence[Held], rules: Rules, now: datetime
+) -> tuple[list[Held], list[Held], list[tuple[Held, Decision]]]:
+    """Those that may start, those that must start alone, and what becomes of those that need not be started."""
+    startable, suspects, over = list[Held](), list[Held](), list[tuple[Held, Decision]]()
+    if may_all_start([held.delivery for held in arrived], rules):
+        return list(arrived), suspects, over
+    for held in arrived:
+        if (decision := on_arrival(held.delivery, rules, now)) is not None:
+            over.append((held, decision))
+        else:
+            (suspects if starts_alone(held.delivery, rules) else startable).append(held)
+    return startable, suspects, over
+
+
 def starts_alone(delivery: Delivery, rules: Rules) -> bool:
     """Whether it arrived more often than it may be started: it, or a neighbour, has ended its process."""
     return delivery.attempt > rules.retry.max_attempts
+
+
+def ends_processes(delivery: Delivery, rules: Rules) -> bool:
+    """Whether it has been started alone as often as may be, and its process did not live to tell of it."""
+    if rules.can.solos == "attempts":
+        return delivery.attempt > rules.max_deliveries
+    most = rules.retry.max_attempts
+    return delivery.attempt > most and delivery.message.solos >= rules.max_deliveries - most
 
 
 def decide(

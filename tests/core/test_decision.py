@@ -25,8 +25,8 @@ def can(**changes: Any) -> Capabilities:
     return Capabilities(scope="process", durable=False, max_message_bytes=1 << 20, max_batch=10, **changes)
 
 
-def rules(able: Capabilities = CAN, retry: RetryPolicy = POLICY) -> Rules:
-    return Rules(queue="orders", retry=retry, max_deliveries=6, can=able)
+def rules(able: Capabilities = CAN, retry: RetryPolicy = POLICY, max_deliveries: int = 6) -> Rules:
+    return Rules(queue="orders", retry=retry, max_deliveries=max_deliveries, can=able)
 
 
 def delivery(attempt: int = 1, age: float = 0.0, **attributes: Any) -> Delivery:
@@ -207,6 +207,17 @@ def test_a_delivery_that_is_early_by_no_more_than_two_clocks_differ_may_start() 
 def test_a_message_that_is_both_expired_and_early_is_dead() -> None:
     both = delivery(expires_at=NOW, not_before=NOW + timedelta(hours=1))
     assert death(on_arrival(both, rules(), NOW)).reason == "expired"
+
+
+def test_where_starts_alone_are_marked_nothing_else_makes_a_crash_loop() -> None:
+    """However often it was delivered. As many may end their process as there may be deliveries above max_attempts."""
+    marked = rules(can(solos="marked"))
+    assert on_arrival(delivery(attempt=100), marked, NOW) is None
+    assert on_arrival(delivery(attempt=6, solos=2), marked, NOW) is None
+    assert death(on_arrival(delivery(attempt=6, solos=3), marked, NOW)).reason == "crash-loop"
+    none_alone = rules(can(solos="marked"), max_deliveries=3)
+    assert on_arrival(delivery(attempt=3), none_alone, NOW) is None
+    assert death(on_arrival(delivery(attempt=4), none_alone, NOW)).reason == "crash-loop"
 
 
 def test_a_delivery_starts_alone_once_it_came_more_often_than_it_may_be_started() -> None:
