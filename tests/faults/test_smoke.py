@@ -63,6 +63,8 @@ PLANTED: Final = [
     ("redis", "forget_unknown_sends", ("cut before a send",), "lost"),
     ("redis", "call_unknown_sends_refused", ("cut before the reply to a send",), "duplicated without a cause"),
     ("redis", "believe_in_completions", ("cut before a completion",), "duplicated without a cause"),
+    ("sqs", "forget_unknown_sends", ("cut before a send",), "lost"),
+    ("sqs", "believe_in_completions", ("cut before a completion",), "duplicated without a cause"),
     ("rabbitmq", "forget_unknown_sends", ("cut before a publish",), "lost"),
     ("rabbitmq", "call_unknown_sends_refused", ("cut before a confirm",), "duplicated without a cause"),
     ("rabbitmq", "believe_in_completions", ("cut before an ack",), "duplicated without a cause"),
