@@ -23,7 +23,7 @@ from leveler.events import Observer, Observers
 from leveler.message import Message, check_queue_name
 from leveler.producer import SendOptions, SendWords
 from leveler.runtime import Health, Runtime
-from leveler.settings import BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
+from leveler.settings import Adaptive, BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
 
 if TYPE_CHECKING:
     from leveler.config import Row
@@ -99,7 +99,7 @@ class Leveler:
         queue: str,
         *,
         type: str | None = None,
-        concurrency: int | None = None,
+        concurrency: int | Adaptive | None = None,
         rate: str | None = None,
         downstream: str | None = None,
     ) -> Callable[[H], H]:
@@ -110,7 +110,8 @@ class Leveler:
         Args:
             queue: whose messages it takes.
             type: only messages of this type; several handlers may share a queue so. None = any.
-            concurrency: runs at once, in this process.
+            concurrency: runs at once, in this process; a number, or `Adaptive` for as many as the downstream serves
+                well.
             rate: starts per time, in this process: ``"50/s"``, ``"500/min"``.
             downstream: whose limits hold besides.
 
@@ -194,8 +195,9 @@ class Leveler:
             MessageError: it cannot be sent as it is.
         """
         producer = (await self._started().queue(queue)).producer
-        message = producer.message(value, SendOptions(**words))
-        await producer.send_one(message)
+        options = SendOptions(**words)
+        message = producer.message(value, options)
+        await producer.send_one(message, options.block_seconds)
         return message
 
     async def send_many(self, queue: str, values: Iterable[Any], **words: Unpack[SendWords]) -> list[Message]:
@@ -207,7 +209,7 @@ class Leveler:
         producer = (await self._started().queue(queue)).producer
         options = SendOptions(**words)
         messages = producer.messages(list(values), options)
-        await producer.send(messages)
+        await producer.send(messages, options.block_seconds)
         return messages
 
     def blocking(self) -> Blocking:
@@ -288,15 +290,20 @@ class Leveler:
         return 1 if left else 0
 
     def _limit(
-        self, queue: str, concurrency: int | None, rate_per_second: float | None, downstream: str | None
+        self, queue: str, concurrency: int | Adaptive | None, rate_per_second: float | None, downstream: str | None
     ) -> None:
         """Fill in what the settings leave open about this consumer: they are the stronger voice."""
-        known = self._settings.consumers.get(queue, ConsumerSettings())
-        limits = LimitSettings(
-            concurrency=known.limits.concurrency or concurrency,
-            rate_per_second=known.limits.rate_per_second or rate_per_second,
+        known = self._settings.consumer(queue)
+        try:
+            said = LimitSettings(concurrency=concurrency, rate_per_second=rate_per_second)
+        except ConfigError as error:
+            raise ConfigError(f"consumer({queue!r}): {error}") from None
+        limits = replace(
+            known.limits,
+            concurrency=known.limits.concurrency or said.concurrency,
+            rate_per_second=known.limits.rate_per_second or said.rate_per_second,
         )
-        given = ConsumerSettings(downstream=known.downstream or downstream, limits=limits)
+        given = replace(known, downstream=known.downstream or downstream, limits=limits)
         self._settings = replace(self._settings, consumers={**self._settings.consumers, queue: given})
 
     async def _start(self, settings: Settings, clock: Clock, rng: random.Random) -> Runtime:

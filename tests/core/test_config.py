@@ -10,10 +10,12 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from leveler import (
+    Adaptive,
     BrokerSettings,
     ConsumerSettings,
     Leveler,
@@ -439,12 +441,34 @@ WRONG_FILES = {
             "digits and single hyphens, such as 'my-api'"
         ],
     ),
-    "adaptive concurrency": (
-        "downstreams: {billing: {concurrency: {min: 1, max: 64}}}",
+    "a range of concurrency that is none": (
+        "downstreams: {billing: {concurrency: {min: 9, max: 3}}}",
         [
-            "leveler.yaml:1: downstreams.billing.concurrency: adaptive concurrency is not available yet: "
-            "give one number, for example 8"
+            "leveler.yaml:1: downstreams.billing.concurrency.min: concurrency.min (9) is above concurrency.max (3): "
+            "expected min <= max"
         ],
+    ),
+    "a range of concurrency from 0 on": (
+        "consumers: {orders: {concurrency: {min: 0, max: 3}}}",
+        ["leveler.yaml:1: consumers.orders.concurrency.min is 0: expected 1 or more"],
+    ),
+    "a range of concurrency without an end": (
+        "consumers: {orders: {concurrency: {min: 2}}}",
+        [
+            "leveler.yaml:1: consumers.orders: concurrency.max is not set: expected a range, for example {max: 64}, "
+            "or one number"
+        ],
+    ),
+    "an algorithm that nobody knows": (
+        "consumers: {orders: {concurrency: {max: 64, algorithm: vegas}}}",
+        [
+            "leveler.yaml:1: consumers.orders.concurrency.algorithm is 'vegas': expected 'knee', 'gradient', 'aimd' "
+            "or 'fixed'"
+        ],
+    ),
+    "a key of a range that is none": (
+        "consumers: {orders: {concurrency: {max: 64, mim: 3}}}",
+        ["leveler.yaml:1: consumers.orders.concurrency.mim: unknown key; did you mean 'min'?"],
     ),
     "a rate for the fleet": (
         "downstreams: {billing: {rate: {limit: 500/min, scope: fleet}}}",
@@ -457,9 +481,44 @@ WRONG_FILES = {
         "downstreams: {billing: {rate: {limit: 500/min, scope: universe}}}",
         ["leveler.yaml:1: downstreams.billing.rate.scope is 'universe': expected 'process'"],
     ),
-    "a limit by memory": (
-        "consumers: {orders: {memory: 64MiB}}",
-        ["leveler.yaml:1: consumers.orders.memory: a limit by memory is not available yet: remove it"],
+    "no memory": (
+        "consumers: {orders: {memory: 0}}",
+        ["leveler.yaml:1: consumers.orders.memory is 0: expected more than 0"],
+    ),
+    "no rate": (
+        "downstreams: {billing: {rate: 0/s}}",
+        ["leveler.yaml:1: downstreams.billing.rate is '0/s': expected more than 0"],
+    ),
+    "no wait": (
+        "queues: {orders: {max_wait: 0s}}",
+        ["leveler.yaml:1: queues.orders.max_wait is '0s': expected more than 0"],
+    ),
+    "no depth": (
+        "queues: {orders: {max_depth: 0}}",
+        ["leveler.yaml:1: queues.orders.max_depth is 0: expected 1 or more"],
+    ),
+    "neither rejected nor blocked": (
+        "queues: {orders: {when_full: drop}}",
+        ["leveler.yaml:1: queues.orders.when_full is 'drop': expected 'reject' or 'block'"],
+    ),
+    "a breaker that never opens": (
+        "downstreams: {billing: {breaker: {error_ratio: 150%}}}",
+        ["leveler.yaml:1: downstreams.billing.breaker.error_ratio is '150%': expected 1 or less"],
+    ),
+    "a breaker that is always open": (
+        "downstreams: {billing: {breaker: {error_ratio: 0}}}",
+        ["leveler.yaml:1: downstreams.billing.breaker.error_ratio is 0: expected more than 0"],
+    ),
+    "a breaker that learns of nothing": (
+        "downstreams: {billing: {breaker: {window: 0s, min_runs: 0}}}",
+        [
+            "leveler.yaml:1: downstreams.billing.breaker.min_runs is 0: expected 1 or more",
+            "leveler.yaml:1: downstreams.billing.breaker.window is '0s': expected more than 0",
+        ],
+    ),
+    "no breaker": (
+        "downstreams: {billing: {breaker: false}}",
+        ["leveler.yaml:1: downstreams.billing.breaker: leave it out where there is to be none"],
     ),
     "a wrong limit by memory": (
         "consumers: {orders: {memory: lots}}",
@@ -592,6 +651,32 @@ WRONG_FILES = {
     "a section that takes over itself": ("queues: &q {<<: *q}", ["leveler.yaml: sections are nested too deep"]),
     "brackets without end": ("[" * 5000, ["leveler.yaml: sections are nested too deep"]),
 }
+
+
+def test_a_range_of_concurrency_is_adaptive_and_what_is_stronger_changes_it_key_by_key(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def concurrency(code: int | Adaptive | None = None) -> object:
+        given = Settings(downstreams={"billing": LimitSettings(concurrency=code)})
+        return load(given).downstreams["billing"].concurrency
+
+    write("downstreams: {billing: {concurrency: {min: 2, max: 64}}}")
+    assert concurrency() == concurrency(8) == Adaptive(min=2, max=64, algorithm="knee")
+    assert concurrency(Adaptive(max=9, algorithm="aimd")) == Adaptive(min=2, max=64, algorithm="aimd")
+    monkeypatch.setenv("LEVELER_DOWNSTREAMS__BILLING__CONCURRENCY__MAX", "32")
+    assert concurrency() == Adaptive(min=2, max=32)
+    monkeypatch.delenv("LEVELER_DOWNSTREAMS__BILLING__CONCURRENCY__MAX")
+    monkeypatch.setenv("LEVELER_DOWNSTREAMS__BILLING__CONCURRENCY", "5")
+    assert concurrency() == 5
+    monkeypatch.delenv("LEVELER_DOWNSTREAMS__BILLING__CONCURRENCY")
+    write("downstreams: {billing: {concurrency: {algorithm: gradient}}}")
+    assert concurrency(8) == Adaptive(max=8, algorithm="gradient")
+
+
+@pytest.mark.parametrize("words", [{"min": 0, "max": 3}, {"min": 4, "max": 3}, {"max": 3, "algorithm": "vegas"}])
+def test_a_range_that_is_none_is_refused_in_code_too(words: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=r"concurrency\."):
+        Adaptive(**words)
 
 
 @pytest.mark.parametrize(("text", "lines"), WRONG_FILES.values(), ids=WRONG_FILES)
@@ -896,9 +981,9 @@ def test_the_rows_tell_every_setting_its_value_in_words_and_who_said_it(write: W
         "  orders:\n"
         "    retry: {cap: 90s}\n"
         "    ordered: false\n"
-        "consumers: {orders: {rate: 500/min}}\n"
+        "consumers: {orders: {rate: 500/min, memory: 64MiB, breaker: {error_ratio: 25%}}}\n"
     )
-    say(QUEUES__ORDERS__LEASE="1m30s")
+    say(QUEUES__ORDERS__LEASE="1m30s", QUEUES__ORDERS__MAX_WAIT="5m")
     code = Settings(
         queues={"orders": QueueSettings(retry=RetryPolicy(max_attempts=7, give_up_on=(KeyError, ValueError)))},
         downstreams={"billing": LimitSettings(concurrency=3)},
@@ -911,6 +996,7 @@ def test_the_rows_tell_every_setting_its_value_in_words_and_who_said_it(write: W
         Row("brokers.default.deadline", "10s", "default"),
         Row("downstreams.billing.concurrency", "3", "code"),
         Row("downstreams.billing.rate", "none", "default"),
+        Row("downstreams.billing.breaker", "none", "default"),
         Row("queues.orders.broker", "default", "default"),
         Row("queues.orders.lease", "1m30s", "LEVELER_QUEUES__ORDERS__LEASE"),
         Row("queues.orders.timeout", "5m", "default"),
@@ -927,10 +1013,16 @@ def test_the_rows_tell_every_setting_its_value_in_words_and_who_said_it(write: W
         Row("queues.orders.ordered", "false", "leveler.yaml:6"),
         Row("queues.orders.dedup", "0s", "default"),
         Row("queues.orders.max_depth", "none", "default"),
+        Row("queues.orders.max_wait", "5m", "LEVELER_QUEUES__ORDERS__MAX_WAIT"),
+        Row("queues.orders.when_full", "reject", "default"),
         Row("queues.orders.declare", "create", "default"),
         Row("consumers.orders.downstream", "none", "default"),
         Row("consumers.orders.concurrency", "16", "default"),
         Row("consumers.orders.rate", "500/min", "leveler.yaml:7"),
+        Row("consumers.orders.breaker.error_ratio", "0.25", "leveler.yaml:7"),
+        Row("consumers.orders.breaker.window", "10s", "default"),
+        Row("consumers.orders.breaker.min_runs", "20", "default"),
+        Row("consumers.orders.memory", "64MiB", "leveler.yaml:7"),
         Row("send_timeout", "10s", "default"),
         Row("drain_timeout", "1m", "code"),
     ]

@@ -6,11 +6,36 @@ how many may follow each other?  Limit.series
 one starts / one has ended       Limit.start / Limit.finish; Limit.take_back for one that did not start after all
 """
 
+from leveler.consumer.limits.adaptive import AdaptiveConcurrency as AdaptiveConcurrency
+from leveler.consumer.limits.adaptive import Phase as Phase
+from leveler.consumer.limits.algorithms import Adaptive as Adaptive
+from leveler.consumer.limits.algorithms import adaptive as adaptive
+from leveler.consumer.limits.breaker import Breaker as Breaker
+from leveler.consumer.limits.breaker import BreakerPolicy as BreakerPolicy
+from leveler.consumer.limits.breaker import State as State
 from leveler.consumer.limits.concurrency import FixedConcurrency as FixedConcurrency
 from leveler.consumer.limits.gate import Gate as Gate
 from leveler.consumer.limits.gate import Limits as Limits
 from leveler.consumer.limits.limit import Limit as Limit
+from leveler.consumer.limits.limit import Refusal as Refusal
 from leveler.consumer.limits.limit import Verdict as Verdict
+from leveler.consumer.limits.memory import Memory as Memory
 from leveler.consumer.limits.rate import Rate as Rate
 
-__all__ = ["FixedConcurrency", "Gate", "Limit", "Limits", "Rate", "Verdict"]
+__all__ = [
+    "Adaptive",
+    "AdaptiveConcurrency",
+    "Breaker",
+    "BreakerPolicy",
+    "FixedConcurrency",
+    "Gate",
+    "Limit",
+    "Limits",
+    "Memory",
+    "Phase",
+    "Rate",
+    "Refusal",
+    "State",
+    "Verdict",
+    "adaptive",
+]

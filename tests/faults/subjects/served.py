@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import cycle
 from typing import Final, get_args
+from urllib.parse import parse_qs, urlsplit
 
 from tests.containers.broker import BROKERS, Options
 from tests.containers.find import server
@@ -40,13 +41,14 @@ def served(
     *,
     conversation: NewConversation,
     operations: Mapping[str, str],
-    alarm: Alarm | None,
     delete: Callable[[Server], None],
     options: Options,
+    alarm: Alarm | None = None,
+    lasting: bool = True,
+    ends: bool = True,
+    more: Callable[[Proxy], Sequence[Fault]] = lambda proxy: (),
     query: str = "",
     copies: bool = False,
-    keeps: bool = True,
-    more: Callable[[Proxy], Sequence[Fault]] = lambda proxy: (),
     calm_seconds: float = 0.0,
 ) -> Iterator[Subject]:
     """The broker, running behind a proxy.
@@ -56,56 +58,70 @@ def served(
         place: how it shall run.
         conversation: its protocol.
         operations: what can be cut, in words for people, and as the protocol's module calls it.
-        alarm: makes it run out of memory, or ends that; None where nothing can.
         delete: removes the queue from under everybody.
         options: its own.
+        alarm: makes it run out of memory, or ends that; None if nobody can.
+        lasting: whether what it has accepted survives its SIGKILL. Else it is told to end, unless asked for.
+        ends: whether it may be ended at all: one that keeps nothing must not.
+        more: faults that only it can have.
         query: of the URL of the processes under test.
         calm_seconds: how long it runs in peace before the first fault.
         copies: whether settlements other than a completion are made of copies.
-        keeps: whether its messages are still there when it has been killed.
-        more: faults that only it can have.
     """
     with (
         server(name, place.wish, options) as running,
-        Proxy(free_ports(), int(running.url.rsplit(":", 1)[1].partition("/")[0]), conversation) as proxy,
+        Proxy(free_ports(), _port_of(running.url), conversation) as proxy,
     ):
         url = BROKERS[name].url(proxy.port)
         faults = [
-            *_of_the_server(running, alarm, delete, keeps=keeps),
+            *(_of_the_server(running, alarm, delete, lasting=lasting) if ends else [_stopped(running)]),
             *_of_the_way(proxy),
             *_cuts(proxy, operations),
             *more(proxy),
         ]
-        yield Subject(
-            name, running.label, f"{url}?{query}" if query else url, running.url, faults, calm_seconds, copies
-        )
+        yield Subject(name, running.label, _with(url, query), running.url, faults, calm_seconds, copies)
+
+
+def _with(url: str, query: str) -> str:
+    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+
+
+def _port_of(url: str) -> int:
+    """Of the server itself, wherever its URL names it."""
+    parts = urlsplit(url)
+    at = parse_qs(parts.query).get("endpoint_url")
+    return (urlsplit(at[0]).port if at else parts.port) or 0
 
 
 def _of_the_server(
-    running: Server, alarm: Alarm | None, delete: Callable[[Server], None], *, keeps: bool
-) -> Sequence[Fault]:
-    killed = Fault("broker SIGKILLed", partial(_killed, running), 8.0)
-    restarted = Fault("broker restarted every 10 s", partial(_restarted, running), 3 * _RESTART_EVERY_SECONDS)
-    return [
-        *([killed] if keeps else ()),
-        *([Fault("broker out of memory", partial(_alarmed, running, alarm), 5.0)] if alarm else ()),
-        Fault("broker SIGSTOPped", partial(_frozen, running), _AWAY_SECONDS),
-        *([restarted] if keeps else ()),
-        Fault("queue deleted", partial(_deleted, running, delete), 2.0, loses=True),
-    ]
+    running: Server, alarm: Alarm | None, delete: Callable[[Server], None], *, lasting: bool
+) -> Iterator[Fault]:
+    end = running.kill if lasting else running.stop
+    yield Fault("broker SIGKILLed", partial(_ended, running, running.kill), 8.0, loses=not lasting)
+    if not lasting:
+        yield Fault("broker SIGTERMed", partial(_ended, running, running.stop), 8.0)
+    if alarm:
+        yield Fault("broker out of memory", partial(_alarmed, running, alarm), 5.0)
+    yield _stopped(running)
+    yield Fault("broker restarted every 10 s", partial(_restarted, running, end), 3 * _RESTART_EVERY_SECONDS)
+    yield Fault("queue deleted", partial(_deleted, running, delete), 2.0, loses=True)
 
 
-def _killed(running: Server, notes: Notes) -> None:
+def _stopped(running: Server) -> Fault:
+    return Fault("broker SIGSTOPped", partial(_frozen, running), _AWAY_SECONDS)
+
+
+def _ended(running: Server, end: Callable[[], None], notes: Notes) -> None:
     notes.strike()
-    running.kill()
+    end()
     running.start()
     notes.back()
 
 
-def _restarted(running: Server, notes: Notes) -> None:
+def _restarted(running: Server, end: Callable[[], None], notes: Notes) -> None:
     for _ in range(3):
         again_at = time.monotonic() + _RESTART_EVERY_SECONDS
-        _killed(running, notes)
+        _ended(running, end, notes)
         time.sleep(max(0.0, again_at - time.monotonic()))
 
 

@@ -16,8 +16,8 @@ from tests.containers.server import Server
 from tests.faults.load import QUEUE
 from tests.faults.subjects.served import served
 from tests.faults.subjects.subject import Fault, Notes, Place, Subject
-from tests.faults.wire.http import HttpConversation, Mood
 from tests.faults.wire.proxy import Proxy
+from tests.faults.wire.sqs import Mood, SqsConversation
 
 _OPERATIONS: Final = {
     "a send": "SendMessageBatch",
@@ -38,13 +38,12 @@ def sqs(place: Place) -> Iterator[Subject]:
     with served(
         "sqs",
         place,
-        conversation=partial(HttpConversation, mood),
+        conversation=partial(SqsConversation, mood),
         operations=_OPERATIONS,
-        alarm=None,
         delete=_delete,
         options={},
         copies=True,
-        keeps=False,
+        ends=False,
         more=partial(_faults, mood),
     ) as subject:
         yield subject

@@ -1,174 +1,110 @@
-"""HTTP/1.1 as SQS speaks it: the operation stands in a header, the content is JSON, and an answer follows its request.
+"""HTTP/1.1, as far as it takes to tell requests apart and to know which reply is whose.
 
-An answer that brings no message has no name: to wait in vain is no operation. What the service itself may do to its
-clients is done here, by a `Mood`: a request is changed so that half of it or nothing is done, and the answer says so.
+A message is a head, which ends with an empty line, and a body whose length the head says, in bytes or in chunks.
+Replies come in the order of the requests. A reply that brings nothing may be left without a name: to ask in vain is no
+operation.
 """
 
 from __future__ import annotations
 
-import json
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final, NamedTuple
 
 from tests.faults.wire.unit import Unit
 
-#: What the answer to an operation called X is called.
+#: What the reply to a request called X is called.
 REPLY: Final = " reply"
 
-_END: Final = b"\r\n\r\n"
-_EMPTY: Final = (b"{}", b'{"Messages": []}')
-_BATCHES: Final = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
-_RECEIVE: Final = "ReceiveMessage"
+END_OF_HEAD: Final = b"\r\n\r\n"
 
 
-@dataclass
-class Mood:
-    """What the service does to all of its clients now."""
+class Request(NamedTuple):
+    """One, whole."""
 
-    #: Every other request is refused, for there are too many.
-    throttles: bool = False
-    #: Of every batch half is refused.
-    does_half: bool = False
-    #: Leases are as short as can be, whatever was asked for.
-    cuts_leases: bool = False
-    #: By how many hours its clock is wrong.
-    hours_ahead: int = 0
-
-
-class _Changed(NamedTuple):
-    """A request that went on as another one, and what its answer has to become."""
-
-    name: str
-    reply: Callable[[bytes], bytes | None]
+    method: str
+    target: str
+    #: By their names in lower case.
+    headers: Mapping[str, str]
+    body: bytes
 
 
 class HttpConversation:
     """One connection.
 
     Args:
-        mood: of the service.
+        name_of: what to call a request; empty if nobody asks.
+        is_empty: whether the body of a reply brings nothing.
     """
 
-    def __init__(self, mood: Mood) -> None:
-        self._mood = mood
+    def __init__(
+        self, name_of: Callable[[Request], str], is_empty: Callable[[bytes], bool] = lambda body: False
+    ) -> None:
+        self._name_of = name_of
+        self._is_empty = is_empty
         self._asked = b""
         self._answered = b""
-        self._waiting: deque[_Changed] = deque()
-        self._count = 0
+        self._waiting: deque[tuple[str, bool]] = deque()
 
     def requests(self, data: bytes) -> Iterator[Unit]:
-        self._asked += data
-        while (end := end_of(self._asked)) is not None:
-            message, self._asked = self._asked[:end], self._asked[end:]
-            name = _header(message, b"x-amz-target").rpartition(".")[2]
-            message, reply = self._changed(name, message)
-            self._waiting.append(_Changed(name, reply))
-            yield Unit(message, name)
+        data = self._asked + data
+        while (end := end_of(data)) is not None:
+            request = _request(data[:end])
+            name = self._name_of(request)
+            self._waiting.append((name, request.method == "HEAD"))
+            yield Unit(data[:end], name)
+            data = data[end:]
+        self._asked = data
 
     def replies(self, data: bytes) -> Iterator[Unit]:
-        self._answered += data
-        while (end := end_of(self._answered)) is not None:
-            message, self._answered = self._answered[:end], self._answered[end:]
-            name, reply = self._waiting.popleft() if self._waiting else _Changed("", _as_it_is)
-            content = _content(message)
-            yield Unit(reply(message) or message, "" if content in _EMPTY else name + REPLY)
+        data = self._answered + data
+        while (end := end_of(data, of_head=bool(self._waiting and self._waiting[0][1]))) is not None:
+            yield Unit(data[:end], self._name_of_reply(data[:end]))
+            data = data[end:]
+        self._answered = data
 
-    def _changed(self, name: str, message: bytes) -> tuple[bytes, Callable[[bytes], bytes | None]]:
-        """The request as it goes on, and what is to be done to its answer."""
-        mood = self._mood
-        self._count += 1
-        if mood.throttles and self._count % 2:
-            return message.replace(name.encode(), b"T" * len(name), 1), _throttled
-        if mood.does_half and name in _BATCHES:
-            return _without_half(message)
-        if name == _RECEIVE and mood.cuts_leases:
-            content = {**json.loads(_content(message)), "VisibilityTimeout": 1}
-            return _with_content(message, content), _as_it_is
-        if name == _RECEIVE and mood.hours_ahead:
-            return message, _at_another_hour(mood.hours_ahead)
-        return message, _as_it_is
+    def _name_of_reply(self, reply: bytes) -> str:
+        status = reply[9:12]
+        if status.startswith(b"1") or not self._waiting:  # "100 Continue" is not the reply yet
+            return ""
+        name, _ = self._waiting.popleft()
+        return name + REPLY if name and not self._is_empty(reply.partition(END_OF_HEAD)[2]) else ""
 
 
-def end_of(data: bytes) -> int | None:
-    """Where the first message ends, if it is complete."""
-    head = data.find(_END)
-    if head < 0:
+def end_of(data: bytes, *, of_head: bool = False) -> int | None:
+    """Where the message at the beginning of `data` ends; None if it is not all there yet.
+
+    Args:
+        data: one or more messages, the last perhaps in part.
+        of_head: whether it answers a HEAD, and so has no body, whatever its head says.
+    """
+    at = data.find(END_OF_HEAD)
+    if at < 0:
         return None
-    start = head + len(_END)
-    if _header(data[:start], b"transfer-encoding") == "chunked":
-        end = data.find(b"0\r\n\r\n", start - 2)  # JSON holds no line breaks
-        return None if end < 0 else end + 5
-    end = start + int(_header(data[:start], b"content-length") or 0)
+    start, headers = at + len(END_OF_HEAD), headers_of(data[:at])
+    if of_head or data[9:12] in (b"204", b"304") or (data.startswith(b"HTTP/") and data[9:10] == b"1"):
+        return start
+    if headers.get("transfer-encoding", "").lower() == "chunked":
+        return _end_of_chunks(data, start)
+    end = start + int(headers.get("content-length", "0"))
     return end if end <= len(data) else None
 
 
-def _header(message: bytes, name: bytes) -> str:
-    head = message.partition(_END)[0]
-    for line in head.split(b"\r\n")[1:]:
-        key, _, value = line.partition(b":")
-        if key.strip().lower() == name:
-            return value.strip().decode(errors="replace")
-    return ""
-
-
-def _content(message: bytes) -> bytes:
-    content = message.partition(_END)[2]
-    if _header(message, b"transfer-encoding") != "chunked":
-        return content
-    out = bytearray()
-    while content:
-        size, _, rest = content.partition(b"\r\n")
-        length = int(size, 16)
-        out += rest[:length]
-        content = rest[length + 2 :] if length else b""
-    return bytes(out)
-
-
-def _with_content(message: bytes, content: dict[str, Any], status: bytes = b"") -> bytes:
-    """The same message with another content."""
-    lines = message.partition(_END)[0].split(b"\r\n")
-    first = b"HTTP/1.1 " + status if status else lines[0]
-    drop = (b"content-length", b"transfer-encoding", b"x-amz-crc32")
-    kept = [line for line in lines[1:] if line.partition(b":")[0].strip().lower() not in drop]
-    body = json.dumps(content).encode()
-    return b"\r\n".join([first, *kept, b"content-length: %d" % len(body)]) + _END + body
-
-
-def _as_it_is(message: bytes) -> bytes | None:
+def _end_of_chunks(data: bytes, at: int) -> int | None:
+    while (line := data.find(b"\r\n", at)) >= 0:
+        size = int(data[at:line].partition(b";")[0], 16)
+        at = line + 2 + size + 2
+        if size == 0:  # nobody here sends trailers
+            return at if at <= len(data) else None
     return None
 
 
-def _throttled(message: bytes) -> bytes | None:
-    error = {"__type": "com.amazonaws.sqs#RequestThrottled", "message": "Rate exceeded"}
-    return _with_content(message, error, b"400 Bad Request")
+def _request(data: bytes) -> Request:
+    head, _, body = data.partition(END_OF_HEAD)
+    method, target, _ = head.partition(b"\r\n")[0].decode("latin-1").split(" ", 2)
+    return Request(method, target, headers_of(head), body)
 
 
-def _without_half(message: bytes) -> tuple[bytes, Callable[[bytes], bytes | None]]:
-    content = json.loads(_content(message))
-    entries = content["Entries"]
-    kept, refused = entries[::2], entries[1::2]
-
-    def reply(answer: bytes) -> bytes | None:
-        said = json.loads(_content(answer))
-        failed = [
-            {"Id": entry["Id"], "Code": "InternalError", "Message": "not now", "SenderFault": False}
-            for entry in refused
-        ]
-        return _with_content(answer, {**said, "Failed": [*said.get("Failed", ()), *failed]})
-
-    return _with_content(message, {**content, "Entries": kept}), reply
-
-
-def _at_another_hour(hours: int) -> Callable[[bytes], bytes | None]:
-    def reply(answer: bytes) -> bytes | None:
-        said = json.loads(_content(answer))
-        for message in said.get("Messages", ()):
-            attributes = message.get("Attributes", {})
-            for name in ("SentTimestamp", "ApproximateFirstReceiveTimestamp"):
-                if name in attributes:
-                    attributes[name] = str(int(attributes[name]) + hours * 3_600_000)
-        return _with_content(answer, said)
-
-    return reply
+def headers_of(head: bytes) -> dict[str, str]:
+    pairs = (line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:])
+    return {name.strip().lower(): value.strip() for name, _, value in pairs}

@@ -12,8 +12,9 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader, ProtocolHeader
 
 from tests.faults.wire.amqp import AmqpConversation
-from tests.faults.wire.http import HttpConversation, Mood
+from tests.faults.wire.http import HttpConversation, Request
 from tests.faults.wire.resp import RespConversation
+from tests.faults.wire.sqs import Mood, SqsConversation
 from tests.faults.wire.unit import Unit
 
 
@@ -106,7 +107,45 @@ def test_a_command_is_called_what_the_caller_calls_it() -> None:
     assert (unit.name, reply.name) == ("complete", "complete reply")
 
 
-def request(operation: str, content: bytes = b"{}") -> bytes:
+#: What ends a head may stand in a body, and what looks like a request, too.
+ASKED = [
+    b"GET /q/messages?n=32 HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /q/messages HTTP/1.1\r\ncontent-length: 20\r\n\r\nGET / HTTP/1.1\r\n\r\n..",
+    b"POST /q HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\n0\r\n\r\n\r\n0\r\n\r\n",
+    b"HEAD /q HTTP/1.1\r\n\r\n",
+    b"DELETE /q/messages/7 HTTP/1.1\r\n\r\n",
+    b"GET /q/messages?n=1 HTTP/1.1\r\n\r\n",
+]
+ANSWERED = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nnothing",
+]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])
+def test_http_requests_and_their_replies_are_recognised_across_the_borders_of_chunks(size: int) -> None:
+    talk = HttpConversation(lambda request: request.method, is_empty=lambda body: body == b"nothing")
+    requests = in_chunks(talk.requests, b"".join(ASKED), size)
+    replies = in_chunks(talk.replies, b"".join(ANSWERED), size)
+    assert [unit.data for unit in requests] == ASKED
+    assert [unit.data for unit in replies] == ANSWERED
+    assert [unit.name for unit in requests] == ["GET", "POST", "POST", "HEAD", "DELETE", "GET"]
+    named = ["GET reply", "", "POST reply", "POST reply", "HEAD reply", "DELETE reply", ""]
+    assert [unit.name for unit in replies] == named
+
+
+def test_an_http_request_is_called_by_all_that_is_in_it() -> None:
+    seen: list[Request] = []
+    [*HttpConversation(lambda request: seen.append(request) or "").requests(ASKED[1])]  # type: ignore[func-returns-value]
+    assert seen == [Request("POST", "/q/messages", {"content-length": "20"}, b"GET / HTTP/1.1\r\n\r\n..")]
+
+
+def sqs_request(operation: str, content: bytes = b"{}") -> bytes:
     return b"POST / HTTP/1.1\r\nHost: h\r\nX-Amz-Target: AmazonSQS.%b\r\nContent-Length: %d\r\n\r\n%b" % (
         operation.encode(),
         len(content),
@@ -114,7 +153,7 @@ def request(operation: str, content: bytes = b"{}") -> bytes:
     )
 
 
-def response(content: bytes, *, chunks: bool = False) -> bytes:
+def sqs_answer(content: bytes, *, chunks: bool = False) -> bytes:
     if not chunks:
         return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(content), content)
     half = len(content) // 2
@@ -122,36 +161,44 @@ def response(content: bytes, *, chunks: bool = False) -> bytes:
     return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % parts
 
 
-REQUESTS = [request("SendMessageBatch", b'{"Entries": []}'), request("ReceiveMessage"), request("ReceiveMessage")]
-ANSWERS = [response(b'{"Successful": []}'), response(b"{}"), response(b'{"Messages": [{"Body": "x"}]}', chunks=True)]
+SQS_REQUESTS = [
+    sqs_request("SendMessageBatch", b'{"Entries": []}'),
+    sqs_request("ReceiveMessage"),
+    sqs_request("ReceiveMessage"),
+]
+SQS_ANSWERS = [
+    sqs_answer(b'{"Successful": []}'),
+    sqs_answer(b"{}"),
+    sqs_answer(b'{"Messages": [{"Body": "x"}]}', chunks=True),
+]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])
 def test_requests_of_sqs_and_their_answers_are_recognised_across_the_borders_of_chunks(size: int) -> None:
-    talk = HttpConversation(Mood())
-    requests = in_chunks(talk.requests, b"".join(REQUESTS), size)
-    replies = in_chunks(talk.replies, b"".join(ANSWERS), size)
-    assert [unit.data for unit in requests] == REQUESTS
-    assert [unit.data for unit in replies] == ANSWERS
+    talk = SqsConversation(Mood())
+    requests = in_chunks(talk.requests, b"".join(SQS_REQUESTS), size)
+    replies = in_chunks(talk.replies, b"".join(SQS_ANSWERS), size)
+    assert [unit.data for unit in requests] == SQS_REQUESTS
+    assert [unit.data for unit in replies] == SQS_ANSWERS
     assert [unit.name for unit in requests] == ["SendMessageBatch", "ReceiveMessage", "ReceiveMessage"]
     assert [unit.name for unit in replies] == ["SendMessageBatch reply", "", "ReceiveMessage reply"]
 
 
 def test_what_is_throttled_is_not_done() -> None:
-    talk = HttpConversation(Mood(throttles=True))
-    [sent] = talk.requests(request("SendMessageBatch"))
-    [answer] = talk.replies(response(b'{"__type": "InvalidAction"}'))
+    talk = SqsConversation(Mood(throttles=True))
+    [sent] = talk.requests(sqs_request("SendMessageBatch"))
+    [answer] = talk.replies(sqs_answer(b'{"__type": "InvalidAction"}'))
     assert b"AmazonSQS.SendMessageBatch" not in sent.data
     assert b"400 Bad Request" in answer.data
     assert b"RequestThrottled" in answer.data
-    [sent] = talk.requests(request("SendMessageBatch"))
-    assert sent.data == request("SendMessageBatch")
+    [sent] = talk.requests(sqs_request("SendMessageBatch"))
+    assert sent.data == sqs_request("SendMessageBatch")
 
 
 def test_half_of_a_batch_is_not_done_and_said_to_have_failed() -> None:
-    talk = HttpConversation(Mood(does_half=True))
+    talk = SqsConversation(Mood(does_half=True))
     entries = b'{"Entries": [{"Id": "0"}, {"Id": "1"}, {"Id": "2"}]}'
-    [sent] = talk.requests(request("DeleteMessageBatch", entries))
-    [answer] = talk.replies(response(b'{"Successful": [{"Id": "0"}, {"Id": "2"}]}'))
+    [sent] = talk.requests(sqs_request("DeleteMessageBatch", entries))
+    [answer] = talk.replies(sqs_answer(b'{"Successful": [{"Id": "0"}, {"Id": "2"}]}'))
     assert b'{"Entries": [{"Id": "0"}, {"Id": "2"}]}' in sent.data
     assert b'"Failed": [{"Id": "1"' in answer.data

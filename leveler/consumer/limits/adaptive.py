@@ -1,0 +1,135 @@
+"""Adaptive concurrency: as many runs at once as the downstream serves well, found and followed.
+
+A consumer has no caller who waits, so it may dip to measure; and what it could do and does not costs time only, while
+what is too much costs the downstream. Two phases:
+
+    app-limited           fewer runs than the limit allows: the latency of a call that does not wait is learnt here;
+                          nothing is learnt about the limit, which stays where it is
+    downstream-limited    every place is taken: the limit moves
+
+An outage is the breaker's: while it is not closed nothing is learnt, and then the limit starts at half of what it was.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from leveler.consumer.limits.breaker import State
+from leveler.consumer.limits.limit import Verdict
+from leveler.consumer.limits.pace import Pace
+from leveler.consumer.limits.round import Algorithm, Round
+
+#: Where it starts: low enough for any downstream, and it doubles each round trip.
+FIRST_LIMIT = 4
+
+
+class Phase(Enum):
+    """What limits the runs at once."""
+
+    APP_LIMITED = "app-limited"
+    DOWNSTREAM_LIMITED = "downstream-limited"
+
+
+class AdaptiveConcurrency:
+    """At most `limit` runs at once, between two bounds.
+
+    Args:
+        minimum: it never goes below.
+        maximum: nor above.
+        algorithm: decides.
+    """
+
+    def __init__(self, minimum: int, maximum: int, algorithm: Algorithm) -> None:
+        self.minimum = minimum
+        self.maximum = maximum
+        self.algorithm = algorithm
+        self.limit = float(min(max(FIRST_LIMIT, minimum), maximum))
+        self.running = 0
+        #: Runs that the downstream has refused, outages left out.
+        self.refused = 0
+        self.phase = Phase.APP_LIMITED
+        self._pace = Pace()
+        self._round: Round | None = None
+        self._cut_at = float("-inf")
+        # The limit of the last round without a refusal.
+        self._sound = self.limit
+        self._is_out = False
+
+    @property
+    def base_seconds(self) -> float | None:
+        """Latency of a call that does not wait in the downstream, as far as it is known."""
+        return self.algorithm.base_seconds
+
+    def credit(self, now: float, horizon_seconds: float) -> float:
+        return int(self.limit) - self.running + self._pace.per_second(now) * horizon_seconds
+
+    def wait(self, now: float) -> float:
+        return 0.0 if self.running < int(self.limit) else float("inf")
+
+    def start(self, now: float, runs: int) -> None:
+        self.running += runs
+
+    def series(self, now: float, most: int) -> int:
+        return most if self.running < int(self.limit) else 0
+
+    def take_back(self, runs: int) -> None:
+        self.running -= runs
+
+    def finish(self, now: float, runs: int, latency_seconds: float, verdict: Verdict) -> None:
+        was = self.running
+        self.running -= runs
+        self._pace.ended += runs
+        if self._is_out:
+            return
+        if verdict is Verdict.SUCCESS:
+            self._served(now, runs, latency_seconds, was)
+        elif verdict is Verdict.OVERLOAD:
+            self._refused(now, runs, latency_seconds)
+
+    def breaker_changed(self, now: float, state: State) -> None:
+        """For `Breaker.listen`."""
+        if state is State.CLOSED:
+            self._is_out = False
+            self.limit = self._within(self._sound / 2)
+            self.algorithm.resumed(self.limit, self._sound)
+        self._is_out = state is not State.CLOSED
+        self._round = None
+
+    def _served(self, now: float, runs: int, latency_seconds: float, was: int) -> None:
+        round, algorithm = self._round, self.algorithm
+        if round is None:
+            round = self._round = Round(now + algorithm.settle_seconds)
+        # Others may have ended at the same moment, with nobody in their place yet. And runs that came as a series ran
+        # one after another: they took one place.
+        is_full = runs == 1 and was >= 0.9 * int(self.limit) - 1
+        if is_full and algorithm.growth:
+            self.limit = self._within(self.limit + algorithm.growth)
+        if now < round.since or (algorithm.only_new and now - latency_seconds < round.since):
+            return
+        round.runs += runs
+        round.full_runs += is_full
+        round.inside += runs * was
+        round.latency_seconds += runs * latency_seconds
+        round.squares += runs * latency_seconds * latency_seconds
+        if round.runs >= algorithm.round_runs and now - round.since >= algorithm.round_seconds:
+            self._decide(now, round)
+
+    def _decide(self, now: float, round: Round) -> None:
+        self.phase = Phase.DOWNSTREAM_LIMITED if round.is_full else Phase.APP_LIMITED
+        if not round.refused:
+            self._sound = self.limit
+        self.limit = self._within(self.algorithm.decide(now, self.limit, round))
+        self._round = Round(now + self.algorithm.settle_seconds)
+
+    def _refused(self, now: float, runs: int, latency_seconds: float) -> None:
+        self.refused += runs
+        if self._round is None:
+            self._round = Round(now + self.algorithm.settle_seconds)
+        self._round.refused += runs
+        first = now - latency_seconds >= self._cut_at
+        if first:
+            self._cut_at = now
+        self.limit = self._within(self.algorithm.refused(now, self.limit, self.running, self._round, first))
+
+    def _within(self, limit: float) -> float:
+        return min(max(limit, self.minimum), self.maximum)

@@ -1,0 +1,82 @@
+"""Round: what some round trips to the downstream have shown, all at one limit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(slots=True)
+class Round:
+    """Sums over the runs that succeeded since `since`."""
+
+    since: float
+    runs: int = 0
+    #: Of these, those that ended while every place was taken.
+    full_runs: int = 0
+    #: Runs under way when each of them ended, itself included.
+    inside: int = 0
+    latency_seconds: float = 0.0
+    squares: float = 0.0
+    #: Runs that the downstream refused.
+    refused: int = 0
+
+    @property
+    def mean_seconds(self) -> float:
+        return self.latency_seconds / self.runs
+
+    @property
+    def cv(self) -> float:
+        """Coefficient of variation of the latency."""
+        mean = self.mean_seconds
+        return math.sqrt(max(0.0, self.squares / self.runs - mean * mean)) / mean if mean else 0.0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the limit was what kept more from starting: only then does it say anything about the limit."""
+        return 2 * self.full_runs >= self.runs
+
+    @property
+    def per_second(self) -> float:
+        """Completions, by Little's law: so a pause within the round does not count."""
+        return self.inside / self.latency_seconds if self.latency_seconds else float("inf")
+
+
+class Algorithm(Protocol):
+    """Decides on the limit of an `AdaptiveConcurrency`, which counts for it and keeps its bounds.
+
+    Times are monotonic seconds, limits may be fractions: what is below one whole run is carried on.
+    """
+
+    #: What is added to the limit for each run that succeeds while all places are taken.
+    growth: float
+    #: A round lasts so many runs, at least, and so many seconds.
+    round_runs: float
+    round_seconds: float
+    #: So long after the last decision a round begins: what ends sooner shows what was before.
+    settle_seconds: float
+    #: Whether runs count only if they began in the round, too: at once, and in favour of short ones.
+    only_new: bool
+    #: Latency of a call that does not wait, as far as it is known.
+    base_seconds: float | None
+
+    def decide(self, now: float, limit: float, round: Round) -> float:
+        """The limit of the next round, after one with at least one run."""
+        ...
+
+    def refused(self, now: float, limit: float, inside: int, round: Round, first: bool) -> float:
+        """The limit, at once.
+
+        Args:
+            now: when.
+            limit: until now.
+            inside: runs that go on.
+            round: under way.
+            first: of those whose runs began after the last one that was first: once in a round trip.
+        """
+        ...
+
+    def resumed(self, limit: float, goal: float) -> None:
+        """The downstream is back from an outage. It starts again at `limit`, and bore `goal` before."""
+        ...

@@ -1,0 +1,207 @@
+"""Adaptive concurrency: it finds the knee, follows it, keeps its bounds, and learns nothing where nothing is shown.
+
+Whether it does so well is for the benchmark to say; here is what it must never get wrong.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import random
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leveler import Adaptive, Leveler, Throttled
+from leveler.consumer.limits import AdaptiveConcurrency, Breaker, BreakerPolicy, Phase, State, Verdict, adaptive
+from leveler.testing import TestApp
+
+NAMES = ["knee", "gradient", "aimd"]
+
+
+@dataclass
+class Place:
+    """A downstream that serves `knee` calls at once in a tenth of a second each, and refuses from twice that on."""
+
+    knee: int
+    now: float = 0.0
+    inside: int = 0
+    refused: int = 0
+    #: (when it answers, when the call began, whether it served it).
+    answers: list[tuple[float, float, bool]] = field(default_factory=list)
+    free: list[float] = field(default_factory=list)
+    rng: random.Random = field(default_factory=lambda: random.Random(1))
+
+    def call(self) -> None:
+        if self.inside >= 2 * self.knee:
+            self.refused += 1
+            heapq.heappush(self.answers, (self.now + 0.02, self.now, False))
+            return
+        self.inside += 1
+        self.free = sorted(self.free)[-self.knee :] if self.free else []
+        while len(self.free) < self.knee:
+            self.free.append(self.now)
+        heapq.heapify(self.free)
+        end = max(self.now, heapq.heappop(self.free)) + 0.1 * self.rng.gammavariate(10, 0.1)
+        heapq.heappush(self.free, end)
+        heapq.heappush(self.answers, (end, self.now, True))
+
+    def work(self, limit: AdaptiveConcurrency, seconds: float, most: float = float("inf")) -> None:
+        """Call it as often as the limit allows, and never with more than `most` at once."""
+        until = self.now + seconds
+        while self.now < until and (most or self.answers):
+            while limit.wait(self.now) == 0 and limit.running < most:
+                limit.start(self.now, 1)
+                self.call()
+            self.now, began, served = heapq.heappop(self.answers)
+            self.inside -= served
+            limit.finish(self.now, 1, self.now - began, Verdict.SUCCESS if served else Verdict.OVERLOAD)
+
+
+def limit_of(name: str = "knee", least: int = 1, most: int = 200) -> AdaptiveConcurrency:
+    return adaptive(Adaptive(min=least, max=most, algorithm=name), 0.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("knee", [10, 40])
+def test_it_starts_small_and_uses_all_that_the_downstream_has(name: str, knee: int) -> None:
+    limit, place = limit_of(name), Place(knee)
+    assert limit.limit == 4
+    place.work(limit, 30.0)
+    assert 0.9 * knee <= limit.limit <= 2.5 * knee
+    assert limit.phase is Phase.DOWNSTREAM_LIMITED
+
+
+@pytest.mark.parametrize("knee", [3, 10, 40])
+def test_the_knee_is_found_within_a_few_calls(knee: int) -> None:
+    limit, place = limit_of(), Place(knee)
+    place.work(limit, 10.0)
+    assert knee <= limit.limit <= 1.5 * knee + 1
+    assert limit.base_seconds == pytest.approx(0.1, rel=0.15)
+    refused = place.refused
+    place.work(limit, 10.0)
+    assert place.refused <= refused + 2
+
+
+def test_it_follows_a_knee_that_moves_within_two_seconds() -> None:
+    limit, place = limit_of(), Place(40)
+    place.work(limit, 10.0)
+    place.knee = 12
+    place.work(limit, 2.0)
+    assert limit.limit <= 20
+    place.knee = 40
+    place.work(limit, 2.0)
+    assert limit.limit >= 36
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_with_fewer_messages_than_the_limit_allows_it_stays_where_it_is(name: str) -> None:
+    limit, place = limit_of(name), Place(40)
+    place.work(limit, 10.0)
+    before = limit.limit
+    place.work(limit, 60.0, most=5)
+    assert limit.phase is Phase.APP_LIMITED
+    assert limit.limit == pytest.approx(before, abs=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(
+    story=st.lists(
+        st.tuples(st.integers(1, 30), st.floats(0, 5), st.sampled_from(list(Verdict)), st.floats(0, 2)), max_size=80
+    ),
+    least=st.integers(1, 9),
+)
+def test_whatever_happens_it_keeps_its_bounds_and_its_count(
+    name: str, story: list[tuple[int, float, Verdict, float]], least: int
+) -> None:
+    limit, now, mine = limit_of(name, least, least + 5), 0.0, list[int]()
+    for most, pause, verdict, latency_seconds in story:
+        assert least <= limit.limit <= least + 5
+        now += pause
+        if limit.wait(now) == 0:
+            mine.append(limit.series(now, most))
+            limit.start(now, mine[-1])
+        if mine:
+            limit.finish(now, mine.pop(0), latency_seconds, verdict)
+        assert limit.running == sum(mine)
+
+
+def test_failures_that_are_no_refusals_say_nothing() -> None:
+    limit, place = limit_of(), Place(20)
+    place.work(limit, 5.0)
+    before = limit.limit
+    for _ in range(500):
+        limit.start(place.now, 1)
+        limit.finish(place.now, 1, 3.0, Verdict.FAILURE)
+    assert limit.limit == before
+
+
+def test_an_outage_teaches_it_nothing_and_then_it_starts_at_half() -> None:
+    limit, place = limit_of(), Place(20)
+    breaker = Breaker(BreakerPolicy(), random.Random(0))
+    breaker.listen(limit.breaker_changed)
+    place.work(limit, 5.0)
+    place.work(limit, 60.0, most=0)
+    before, base, now = limit.limit, limit.base_seconds, place.now
+    while breaker.state is State.CLOSED:
+        for one in (limit, breaker):
+            one.start(now, 1)
+        for one in (breaker, limit):
+            one.finish(now, 1, 0.02, Verdict.OVERLOAD)
+    refused = limit.refused
+    now += breaker.wait(now)
+    for one in (limit, breaker):
+        one.start(now, 1)
+    for one in (breaker, limit):
+        one.finish(now + 9.0, 1, 9.0, Verdict.OVERLOAD)
+    assert (limit.refused, limit.base_seconds) == (refused, base)
+    now += 9.0 + breaker.wait(now + 9.0)
+    for one in (limit, breaker):
+        one.start(now, 1)
+    for one in (breaker, limit):
+        one.finish(now + 0.1, 1, 0.1, Verdict.SUCCESS)
+    assert limit.limit == pytest.approx(before / 2, rel=0.2)
+    place.now = now
+    place.work(limit, 0.5)
+    assert limit.limit >= 20
+
+
+def test_processes_dip_at_the_same_moments_of_the_wall_clock() -> None:
+    dips: list[set[float]] = []
+    for started in (0.0, 3.3):  # by their monotonic clocks, which know nothing of one another
+        limit, place, seen = adaptive(Adaptive(max=200), 1000.0 + started), Place(20), set[float]()
+        place.work(limit, 20.0)
+        while place.now < 80.0:
+            before = limit.limit
+            place.work(limit, 0.05)
+            if limit.limit < 0.8 * before:
+                seen.add(round((place.now + 1000.0 + started) / 8.0))
+        dips.append(seen)
+    assert len(dips[0] & dips[1]) >= 5
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_consumer_finds_what_its_downstream_bears(name: str) -> None:
+    asyncio.run(asyncio.wait_for(_consume(name), 60))
+
+
+async def _consume(name: str) -> None:
+    app, inside, seen = Leveler(), 0, list[int]()
+
+    @app.consumer("orders", concurrency=Adaptive(max=64, algorithm=name))  # type: ignore[arg-type]
+    async def handle(order: int) -> None:
+        nonlocal inside
+        if inside >= 16:
+            raise Throttled
+        inside += 1
+        seen.append(inside)
+        await t.clock.sleep(0.1 * max(1.0, inside / 8))
+        inside -= 1
+
+    async with TestApp(app) as t:
+        await t.send_many("orders", range(4000))
+        await t.advance(30.0)
+        assert len(t.completed) > 30 * 80 * 0.8
+        assert 8 <= max(seen[-500:]) <= 16
