@@ -69,8 +69,8 @@ class Source:
         until = at + self.lease_seconds
         deliveries: list[Delivery] = []
         for raw in answer.get("Messages", ()):
-            message, count = opened(raw, now)
-            attempt = 1 if self._dead else message.attempts + count
+            message, received = opened(raw, now)
+            attempt = 1 if self._dead else message.attempts + received
             deliveries.append(Delivery(message, attempt, until, Receipt(raw["ReceiptHandle"], at, until)))
         return deliveries
 
