@@ -30,7 +30,6 @@ _CHANNEL: Final = [
     ("grpc.max_send_message_length", -1),
     # Else it would wait for up to two minutes before it looks whether a server is back.
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2000),
 ]
 
