@@ -4,13 +4,16 @@ The tour, in the order in which a message travels:
 
     app.py                      Leveler: handlers are registered on it, messages are sent through it
     producer.py, together.py    encode, stamp, check, send; single sends of one moment share a call
+    pressure.py, forecast.py    wait for room in a queue that is full, or say so; how long one would wait in it
     message.py, codec.py        the envelope; typed value <-> bytes
     discovery.py, adapter.py    URL -> adapter; the contract that adapters implement
     config/, units.py           leveler.yaml and LEVELER_* -> settings; durations, sizes and rates in words
+    downstreams.py              what the limits protect, and who shares them
     runtime.py                  a started app: brokers connected, queues declared, consumers running
     consumer/                   the way of a delivery through a process, one room a step
       receiving.py              a receiver for as long as the consumer lives
       intake.py                 how many to ask for now, and the loop that asks
+      watchdog.py               a receiver that brings nothing although there is something is made anew
       arrival.py                what becomes of a delivery before it is started
       buffer.py, held.py        what was received and not started yet; a delivery in this process
       consumer.py               the spine: acquire -> decode -> handle -> decide -> settle -> release
@@ -20,6 +23,8 @@ The tour, in the order in which a message travels:
       lease.py                  keep deliveries ours while their handlers run
       decision.py               outcome -> what becomes of the delivery, with retry.py
       settlement.py             ... carried out exactly once, in batches
+      returns.py                back to the broker, unstarted
+      standby.py                nothing is held for a downstream that takes nothing
       parking.py                kept leased for later, where the broker cannot give back without counting
       quarantine.py             a message that may kill its process starts alone
       runs.py, loops.py         what runs now; the tasks of a consumer
@@ -29,6 +34,7 @@ The tour, in the order in which a message travels:
     blocking.py                 the same sends, without an event loop
     cli/, demo/                 the command, one file each; a burst to look at
     testing/                    for users' tests and for adapters: TestApp, the contract suite, the model, faults
+    http.py                     what the answer of an HTTP downstream means
     errors.py, outcome.py, retry.py, settings.py, clock.py, patience.py    the words that all of them share
 """
 
@@ -49,6 +55,7 @@ from leveler.message import Death as Death
 from leveler.message import Message as Message
 
 # Policy
+from leveler.consumer.limits import BreakerPolicy as BreakerPolicy
 from leveler.retry import RetryPolicy as RetryPolicy
 from leveler.settings import Adaptive as Adaptive
 from leveler.settings import BrokerSettings as BrokerSettings
@@ -101,6 +108,7 @@ __all__ = [
     "Throttled",
     "Death",
     "Message",
+    "BreakerPolicy",
     "RetryPolicy",
     "Adaptive",
     "BrokerSettings",

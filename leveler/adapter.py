@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Literal, NamedTuple, Self
 import msgspec
 
 from leveler.clock import Clock
+from leveler.errors import Unsupported
 from leveler.message import Death, Message
 
 INFINITE = float("inf")
@@ -42,6 +43,9 @@ class QueueSpec:
     max_deliveries: int = 8
     #: Refuse to take more than so many waiting messages; None = no bound.
     max_depth: int | None = None
+    #: What the consumers bear, where that is configured: for brokers that call them, and so are the ones to slow down.
+    max_rate_per_second: float | None = None
+    max_concurrency: int | None = None
     #: ``create`` what is missing, only ``verify``, or ``skip`` both.
     declare: Literal["create", "verify", "skip"] = "create"
 
@@ -90,6 +94,8 @@ class Capabilities:
     peek: bool = True
     #: Whether the broker calls us.
     push: bool = False
+    #: Whether `receive` can keep to a number of bytes.
+    bounds_bytes: bool = False
     #: Whether settlement verbs of one receiver may overlap.
     concurrent_verbs: bool = False
     #: What is weaker than promised and only the operator can judge; shown in health, one line each.
@@ -196,6 +202,14 @@ class Receiver(ABC):
             BrokerUnavailable: nothing was received; call again.
             ReceiverLost: this receiver is finished.
         """
+
+    def bound_bytes(self, most: int) -> None:
+        """Let no `receive` bring more than `most` bytes of bodies, from now on and in the one that is under way.
+
+        A message that is larger by itself comes alone, when nothing else is held. No I/O. Only called where
+        `Capabilities.bounds_bytes` says that it can be done: then `receive` knows sizes before it takes anything.
+        """
+        raise Unsupported("this receiver does not know how large a message is before it has it")
 
     @abstractmethod
     async def complete(self, deliveries: Sequence[Delivery]) -> None:

@@ -195,8 +195,9 @@ class Leveler:
             MessageError: it cannot be sent as it is.
         """
         producer = (await self._started().queue(queue)).producer
-        message = producer.message(value, SendOptions(**words))
-        await producer.send_one(message)
+        options = SendOptions(**words)
+        message = producer.message(value, options)
+        await producer.send_one(message, options.block_seconds)
         return message
 
     async def send_many(self, queue: str, values: Iterable[Any], **words: Unpack[SendWords]) -> list[Message]:
@@ -208,7 +209,7 @@ class Leveler:
         producer = (await self._started().queue(queue)).producer
         options = SendOptions(**words)
         messages = producer.messages(list(values), options)
-        await producer.send(messages)
+        await producer.send(messages, options.block_seconds)
         return messages
 
     def blocking(self) -> Blocking:
@@ -292,12 +293,17 @@ class Leveler:
         self, queue: str, concurrency: int | Adaptive | None, rate_per_second: float | None, downstream: str | None
     ) -> None:
         """Fill in what the settings leave open about this consumer: they are the stronger voice."""
-        known = self._settings.consumers.get(queue, ConsumerSettings())
-        limits = LimitSettings(
-            concurrency=known.limits.concurrency or concurrency,
-            rate_per_second=known.limits.rate_per_second or rate_per_second,
+        known = self._settings.consumer(queue)
+        try:
+            said = LimitSettings(concurrency=concurrency, rate_per_second=rate_per_second)
+        except ConfigError as error:
+            raise ConfigError(f"consumer({queue!r}): {error}") from None
+        limits = replace(
+            known.limits,
+            concurrency=known.limits.concurrency or said.concurrency,
+            rate_per_second=known.limits.rate_per_second or said.rate_per_second,
         )
-        given = ConsumerSettings(downstream=known.downstream or downstream, limits=limits)
+        given = replace(known, downstream=known.downstream or downstream, limits=limits)
         self._settings = replace(self._settings, consumers={**self._settings.consumers, queue: given})
 
     async def _start(self, settings: Settings, clock: Clock, rng: random.Random) -> Runtime:

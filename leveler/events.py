@@ -120,6 +120,16 @@ class ReceiverDown(Event):
     error: BaseException
 
 
+@dataclass(frozen=True, slots=True)
+class StandingBy(Event):
+    """The downstream takes nothing: its breaker is open, or it asked for a pause. Nothing is received, nothing held."""
+
+    #: For how long, at least; infinity while a probe decides; 0: something may start again.
+    seconds: float
+    #: ... which is one run, to see whether the downstream is back.
+    probing: bool
+
+
 Observer = Callable[[Event], object]
 
 

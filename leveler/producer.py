@@ -25,6 +25,7 @@ from leveler.events import MessageSent, Observers
 from leveler.message import DEFAULT_PRIORITY, MAX_PRIORITY, Message, check_headers, check_token, new_ids
 from leveler.outcome import seconds
 from leveler.patience import Unanswered, answer
+from leveler.pressure import Pressure
 from leveler.together import Together
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
@@ -54,6 +55,12 @@ class SendOptions:
     type: str | None = None
     #: W3C trace context.
     traceparent: str | None = None
+    #: How long to wait for room while the queue is full; 0 = raise `QueueFull` at once; None = as its settings say.
+    block: float | timedelta | None = None
+
+    @property
+    def block_seconds(self) -> float | None:
+        return None if self.block is None else seconds(self.block)
 
 
 class SendWords(TypedDict, total=False):
@@ -67,6 +74,7 @@ class SendWords(TypedDict, total=False):
     id: str | None
     type: str | None
     traceparent: str | None
+    block: float | timedelta | None
 
 
 class Producer:
@@ -79,7 +87,8 @@ class Producer:
         clock: time.
         observers: told of what was accepted.
         source: who we are, a URI reference.
-        timeout_seconds: `send` takes no longer, whatever the broker does.
+        timeout_seconds: a send takes no longer once there is room, whatever the broker does.
+        pressure: waits for room where the queue is full; None = nobody does.
     """
 
     def __init__(
@@ -92,6 +101,7 @@ class Producer:
         *,
         source: str,
         timeout_seconds: float,
+        pressure: Pressure | None = None,
     ) -> None:
         self._queue = queue
         self._sender = sender
@@ -100,6 +110,7 @@ class Producer:
         self._observers = observers
         self._source = source
         self._timeout_seconds = timeout_seconds
+        self._pressure = pressure
         self._encode = Encoder()
         self._together = Together(self._deliver)
         # A body that is not text takes a third more in a JSON document.
@@ -151,8 +162,12 @@ class Producer:
             messages.append(message)
         return messages
 
-    async def send(self, messages: Sequence[Message]) -> None:
+    async def send(self, messages: Sequence[Message], block_seconds: float | None = None) -> None:
         """Return when the broker has accepted all of `messages`.
+
+        Args:
+            messages: in order.
+            block_seconds: how long to wait for room; None = as the queue's settings say.
 
         Raises:
             SendUnknown: it may or may not be queued: send it again with the same id.
@@ -161,13 +176,29 @@ class Producer:
         """
         if len(messages) > 1 and messages[0].id == messages[1].id:
             raise InvalidMessage(f"several messages have the id {messages[0].id!r}: send each with an id of its own")
-        failed = await self._deliver(messages)
+        pressure = self._pressure
+        if pressure is not None and (pressure.is_expected or block_seconds):
+            failed = await pressure.send(messages, block_seconds, self._deliver)
+        else:
+            failed = await self._deliver(messages)
         if failed:
             raise failed[0] if len(messages) == 1 else BatchError(failed)
 
-    async def send_one(self, message: Message) -> None:
+    async def send_one(self, message: Message, block_seconds: float | None = None) -> None:
         """`send` for one message. Those of one turn of the event loop go to the broker together."""
-        await self._together.send(message)
+        pressure = self._pressure
+        if pressure is None or not (pressure.is_expected or block_seconds):
+            await self._together.send(message)
+        elif failed := await pressure.send((message,), block_seconds, self._send_together):
+            raise failed[0]
+
+    async def _send_together(self, messages: Sequence[Message]) -> dict[int, LevelerError]:
+        [message] = messages
+        try:
+            await self._together.send(message)
+        except LevelerError as error:
+            return {0: error}
+        return {}
 
     async def _deliver(self, messages: Sequence[Message]) -> dict[int, LevelerError]:
         """Send `messages`, in as few calls as the broker allows; the error of each one that was not accepted."""

@@ -57,6 +57,8 @@ class RetryPolicy:
             raise ConfigError(f"retry.cap ({self.cap_seconds} s) is below retry.floor ({self.floor_seconds} s)")
         if self.initial_seconds <= 0 or self.factor < 1:
             raise ConfigError("retry.initial must be more than 0 and retry.factor at least 1")
+        if self.max_age_seconds <= 0:
+            raise ConfigError(f"retry.max_age is {self.max_age_seconds} s: expected more than 0, or all are too old")
 
     def gives_up(self, attempt: int, age_seconds: float, error: BaseException | None) -> str | None:
         """Why attempt number `attempt` was the last one, or None if there may be another."""

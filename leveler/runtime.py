@@ -13,16 +13,17 @@ from leveler.adapter import Adapter, Capabilities, QueueSpec
 from leveler.clock import Clock
 from leveler.consumer.consumer import Consumer, Surroundings
 from leveler.consumer.handler import Handler, Middleware
-from leveler.consumer.limits import FixedConcurrency, Gate, Limit, Limits, Rate, adaptive
 from leveler.consumer.quarantine import Quarantine
 from leveler.consumer.report import ConsumerHealth
 from leveler.deadletter import DeadLetters
 from leveler.discovery import find
+from leveler.downstreams import Downstreams
 from leveler.errors import ConfigError
 from leveler.events import Observers
 from leveler.message import check_queue_name
+from leveler.pressure import Pressure
 from leveler.producer import Producer
-from leveler.settings import DEFAULT_CONCURRENCY, Adaptive, BrokerSettings, LimitSettings, Settings
+from leveler.settings import BrokerSettings, Settings
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Runtime:
         self._adapters: dict[str, Adapter] = {}
         self._queues: dict[str, DeclaredQueue] = {}
         self._declaring = asyncio.Lock()
-        self._gates: dict[str, Gate] = {}
+        self._downstreams = Downstreams(settings.downstreams, clock, rng)
         self._running: list[asyncio.Task[None]] = []
         self._open = AsyncExitStack()
 
@@ -184,9 +185,19 @@ class Runtime:
             raise ConfigError(
                 f"queue {name!r} is on broker {settings.broker!r}, which is not configured; known: {known}"
             )
-        spec = settings.spec(name)
+        spec = self.settings.spec(name)
         can = await adapter.declare(spec)
         check_lease(name, spec.lease_seconds, settings.timeout_seconds, can)
+        check_wait(name, settings.max_wait_seconds, can)
+        pressure = Pressure(
+            name,
+            max_wait_seconds=settings.max_wait_seconds,
+            block_seconds=self.settings.send_timeout_seconds if settings.when_full == "block" else 0.0,
+            max_batch=can.max_batch,
+            depth=lambda: adapter.depth(spec),
+            clock=self.clock,
+            rng=self._rng,
+        )
         producer = Producer(
             name,
             adapter.sender(spec),
@@ -195,12 +206,13 @@ class Runtime:
             self._observers,
             source=self._source,
             timeout_seconds=self.settings.send_timeout_seconds,
+            pressure=pressure,
         )
         return DeclaredQueue(spec, adapter, can, producer)
 
     async def _consumer(self, name: str, state: Any) -> Consumer:
         queue = await self.queue(name)
-        limits, workers = self._limits(name)
+        limits, workers = self._downstreams.limits(name, self.settings.consumer(name), queue.can)
         around = Surroundings(
             adapter=queue.adapter,
             clock=self.clock,
@@ -211,44 +223,6 @@ class Runtime:
             state=state,
         )
         return Consumer(queue.spec, self.settings.queue(name), queue.can, self._handlers[name], limits, workers, around)
-
-    def _limits(self, name: str) -> tuple[Limits, int]:
-        """The gates of one consumer, and the most runs that they will ever allow at once."""
-        consumer = self.settings.consumers.get(name)
-        own = consumer.limits if consumer is not None else LimitSettings()
-        gates: list[Gate] = []
-        shared = LimitSettings()
-        if consumer is not None and consumer.downstream is not None:
-            try:
-                shared = self.settings.downstreams[consumer.downstream]
-            except KeyError:
-                known = ", ".join(sorted(self.settings.downstreams)) or "none"
-                raise ConfigError(
-                    f"consumers.{name}.downstream is {consumer.downstream!r}, which is not configured; known: {known}"
-                ) from None
-        if own.concurrency is None and shared.concurrency is None:
-            own = LimitSettings(concurrency=DEFAULT_CONCURRENCY, rate_per_second=own.rate_per_second)
-        if own != LimitSettings():
-            gates.append(Gate(name, _made(own, self.clock), self.clock))
-        if consumer is not None and consumer.downstream is not None:
-            gates.append(self._shared_gate(consumer.downstream, shared))
-        return Limits(gates), min(n for n in (own.most_runs, shared.most_runs) if n is not None)
-
-    def _shared_gate(self, downstream: str, settings: LimitSettings) -> Gate:
-        if downstream not in self._gates:
-            self._gates[downstream] = Gate(downstream, _made(settings, self.clock), self.clock)
-        return self._gates[downstream]
-
-
-def _made(settings: LimitSettings, clock: Clock) -> list[Limit]:
-    limits: list[Limit] = []
-    if isinstance(settings.concurrency, Adaptive):
-        limits.append(adaptive(settings.concurrency, clock.now().timestamp() - clock.monotonic()))
-    elif settings.concurrency is not None:
-        limits.append(FixedConcurrency(settings.concurrency))
-    if settings.rate_per_second is not None:
-        limits.append(Rate(settings.rate_per_second))
-    return limits
 
 
 def check_lease(name: str, lease_seconds: float, timeout_seconds: float, can: Capabilities) -> None:
@@ -269,4 +243,17 @@ def check_lease(name: str, lease_seconds: float, timeout_seconds: float, can: Ca
         raise ConfigError(
             f"queues.{name}.timeout is {timeout_seconds} s: this broker keeps one delivery for at most "
             f"{can.max_lease_seconds} s"
+        )
+
+
+def check_wait(name: str, max_wait_seconds: float | None, can: Capabilities) -> None:
+    """Nobody can foresee how long a message would wait where nobody knows how many there are.
+
+    Raises:
+        ConfigError: names the setting.
+    """
+    if max_wait_seconds is not None and can.depth == "none":
+        raise ConfigError(
+            f"queues.{name}.max_wait is {max_wait_seconds:g} s: this broker cannot tell how many messages wait, so "
+            "nobody can foresee it; remove it"
         )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, TypeVar
 
 from leveler.adapter import Adapter, QueueSpec, redact
+from leveler.consumer.limits import Adaptive as Adaptive
+from leveler.consumer.limits import BreakerPolicy
 from leveler.errors import ConfigError
 from leveler.retry import RetryPolicy
 
@@ -33,32 +35,6 @@ class BrokerSettings:
         return {"url": url, **options}
 
 
-#: How an adaptive concurrency decides.
-AlgorithmName = Literal["knee", "gradient", "aimd"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Adaptive:
-    """As many handler runs at once as the downstream serves well: found, and followed when it changes."""
-
-    #: Never fewer.
-    min: int = 1
-    #: Never more.
-    max: int
-    #: ``knee`` (Little's law), ``gradient`` (of the latency) or ``aimd`` (refusals alone).
-    algorithm: AlgorithmName = "knee"
-
-    def __post_init__(self) -> None:
-        if self.min < 1:
-            raise ConfigError(f"concurrency.min is {self.min}: expected 1 or more")
-        if self.min > self.max:
-            raise ConfigError(
-                f"concurrency.min ({self.min}) is above concurrency.max ({self.max}): expected min <= max"
-            )
-        if self.algorithm not in (known := get_args(AlgorithmName)):
-            raise ConfigError(f"concurrency.algorithm is {self.algorithm!r}: known are {', '.join(known)}")
-
-
 @dataclass(frozen=True, kw_only=True)
 class LimitSettings:
     """What one downstream, or one consumer by itself, bears."""
@@ -67,6 +43,8 @@ class LimitSettings:
     concurrency: int | Adaptive | None = None
     #: Handler starts per second, in this process; None = not limited here.
     rate_per_second: float | None = None
+    #: When nothing is started any more because the downstream does not do its work; None = never.
+    breaker: BreakerPolicy | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.concurrency, int) and self.concurrency < 1:
@@ -94,12 +72,21 @@ class QueueSettings:
     max_deliveries: int | None = None
     ordered: bool = False
     dedup_seconds: float = 0.0
+    #: A producer sends no more while so many wait; the broker keeps this bound.
     max_depth: int | None = None
+    #: ... or while a message sent now would have to wait longer than this, as far as can be foreseen.
+    max_wait_seconds: float | None = None
+    #: What `send` does then: raise `QueueFull`, or wait for room as long as ``send_timeout`` allows.
+    when_full: Literal["reject", "block"] = "reject"
     declare: Literal["create", "verify", "skip"] = "create"
 
     def __post_init__(self) -> None:
         if self.lease_seconds <= 0 or self.timeout_seconds <= 0:
             raise ConfigError(f"lease ({self.lease_seconds} s) and timeout ({self.timeout_seconds} s) must be above 0")
+        if self.max_depth is not None and self.max_depth < 1:
+            raise ConfigError(f"max_depth is {self.max_depth}: expected 1 or more")
+        if self.max_wait_seconds is not None and not self.max_wait_seconds > 0:
+            raise ConfigError(f"max_wait is {self.max_wait_seconds} s: expected more than 0")
         if self.most_deliveries < self.retry.max_attempts:
             raise ConfigError(
                 f"max_deliveries ({self.max_deliveries}) is below retry.max_attempts ({self.retry.max_attempts}): "
@@ -131,6 +118,12 @@ class ConsumerSettings:
     #: The downstream whose limits hold; None = only those that stand here.
     downstream: str | None = None
     limits: LimitSettings = field(default_factory=LimitSettings)
+    #: Most bytes of bodies that this process holds of this queue; None = not limited.
+    memory_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes is not None and self.memory_bytes < 1:
+            raise ConfigError(f"memory is {self.memory_bytes} bytes: expected more than 0")
 
 
 #: Where neither a consumer nor its downstream limits the concurrency.
@@ -152,6 +145,27 @@ class Settings:
 
     def queue(self, name: str) -> QueueSettings:
         return self.queues.get(name) or QueueSettings()
+
+    def consumer(self, queue: str) -> ConsumerSettings:
+        return self.consumers.get(queue) or ConsumerSettings()
+
+    def spec(self, name: str) -> QueueSpec:
+        """The queue `name` as the adapter must make it, with what its consumers bear."""
+        consumer = self.consumer(name)
+        shared = self.downstreams.get(consumer.downstream or "", LimitSettings())
+        return replace(
+            self.queue(name).spec(name),
+            max_rate_per_second=_lower(consumer.limits.rate_per_second, shared.rate_per_second),
+            max_concurrency=_lower(consumer.limits.most_runs, shared.most_runs),
+        )
+
+
+_N = TypeVar("_N", int, float)
+
+
+def _lower(one: _N | None, other: _N | None) -> _N | None:
+    """The stricter of two limits."""
+    return min((limit for limit in (one, other) if limit is not None), default=None)
 
 
 _SECRET = re.compile(r"(?i)key|pass|pwd|secret|token|sig|cred|auth|private")

@@ -104,7 +104,7 @@ _IN_MEMORY: Final = Capabilities(
 
 PLAIN: Final = Personality(
     name="memory",
-    capabilities=replace(_IN_MEMORY, ordering=True, priority_levels=10),
+    capabilities=replace(_IN_MEMORY, ordering=True, priority_levels=10, bounds_bytes=True),
     dedup_range_seconds=(0.0, INFINITE),
 )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from itertools import islice
+from itertools import accumulate, islice, takewhile
 
 import msgspec
 
@@ -110,6 +110,15 @@ class MemoryQueue:
         entries = self._waiting.take(count, now)
         return self.leases.begin(entries, owner, now) if entries else []
 
+    def take_within(self, most_bytes: float, count: int, owner: Owner, now: float) -> list[Delivery]:
+        """The same, and no more bytes of bodies, but for a message that comes alone because nothing else is held."""
+        entries = self._waiting.take(count, now)
+        fitting = _fitting(entries, most_bytes) or (0 if owner.held else 1)
+        for entry in reversed(entries[fitting:]):
+            self._waiting.put_back(entry, now)
+        del entries[fitting:]
+        return self.leases.begin(entries, owner, now) if entries else []
+
     def complete(self, deliveries: Sequence[Delivery], owner: Owner, now: float) -> dict[int, LevelerError]:
         """Remove what `owner` holds of these; the index of each that it does not."""
         failed = self.leases.end_held(deliveries, owner)
@@ -203,3 +212,9 @@ class MemoryQueue:
                 failed_at = self._clock.now() - timedelta(seconds=now - ended_at)
                 message = msgspec.structs.replace(message, failed_at=failed_at)
         self._waiting.put_back(entry.again(message, attempt, since), now)
+
+
+def _fitting(entries: Sequence[Entry], most_bytes: float) -> int:
+    """How many of the first are no larger together."""
+    sizes = accumulate(len(entry.message.body) for entry in entries)
+    return sum(1 for _ in takewhile(lambda size: size <= most_bytes, sizes))

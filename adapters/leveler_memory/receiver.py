@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-from leveler.adapter import Abandon, DeadLetter, Delivery, Receiver
+from leveler.adapter import INFINITE, Abandon, DeadLetter, Delivery, Receiver
 from leveler.clock import Clock
 from leveler.errors import BatchError, LevelerError, ReceiverLost, Unsupported
 from leveler.message import Message
@@ -32,6 +32,7 @@ class MemoryReceiver(Receiver):
         self._clock = clock
         self._capacity = capacity
         self._limit = capacity
+        self._most_bytes = INFINITE
         self._queue: MemoryQueue | None = None
         self._closed = False
         # What the `receive` under way asks for.
@@ -44,12 +45,17 @@ class MemoryReceiver(Receiver):
             self._miss(queue, now)
         queue.waiters.wake()
 
+    def bound_bytes(self, most: int) -> None:
+        self._most_bytes = most
+        if self._asked and self._queue is not None:
+            self._queue.waiters.wake()
+
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         queue, now = self._begin()
         deadline = now + wait_seconds
         while self._limit > 0:
             count = min(credit, self._limit - self.owner.held, self._personality.capabilities.max_batch)
-            if count > 0 and (deliveries := queue.take(count, self.owner, now)):
+            if count > 0 and (deliveries := self._take(queue, count, now)):
                 return deliveries
             if now >= deadline:
                 break
@@ -140,6 +146,11 @@ class MemoryReceiver(Receiver):
             raise ReceiverLost(f"queue {self._queue.name!r} was dropped: make a new receiver")
         self._queue.asker = self._clock
         return self._queue, self._queue.catch_up()
+
+    def _take(self, queue: MemoryQueue, count: int, now: float) -> list[Delivery]:
+        if self._most_bytes == INFINITE:
+            return queue.take(count, self.owner, now)
+        return queue.take_within(self._most_bytes, count, self.owner, now)
 
     async def _wait(self, queue: MemoryQueue, asked: int, seconds: float) -> None:
         self._asked = asked

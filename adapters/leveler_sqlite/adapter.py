@@ -140,6 +140,7 @@ class SQLiteAdapter(Adapter):
             durable=True,
             max_message_bytes=self._settings.max_message_bytes,
             max_batch=_MOST_ITEMS,
+            bounds_bytes=True,
             lease="timed",
             lease_range_seconds=(_SHORTEST_LEASE_SECONDS, INFINITE),
             uncounted="native",

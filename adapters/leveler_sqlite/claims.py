@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final, NamedTuple
 
 from leveler.adapter import INFINITE
 from leveler_sqlite import keys
-from leveler_sqlite.bundles import STORE, STORED, Payload
+from leveler_sqlite.bundles import STORE, STORED, Payload, lengths_of
 from leveler_sqlite.runs import Run
 from leveler_sqlite.schema import LEASED, PARKED, WAITING
 from leveler_sqlite.timeline import TOLERANCE_SECONDS
@@ -68,6 +69,18 @@ class Claim:
     next_due: float
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What whoever claims can take."""
+
+    #: Messages.
+    count: int
+    #: Bytes of their bodies.
+    most_bytes: float = INFINITE
+    #: A first one may be larger: nothing else is held.
+    alone: bool = True
+
+
 def look(transaction: Transaction, name: str) -> Claim | None:
     """The answer to a claim that would find nothing."""
     queue = transaction.queue(name)
@@ -80,13 +93,13 @@ def look(transaction: Transaction, name: str) -> Claim | None:
     return Claim(queue.id, transaction.at, None, [], due)
 
 
-def claim(transaction: Transaction, name: str, count: int, *, lease_seconds: float, counted: bool) -> Claim:
-    """Lease the next `count` messages, or as many as there are."""
+def claim(transaction: Transaction, name: str, room: Room, *, lease_seconds: float, counted: bool) -> Claim:
+    """Lease the next messages, as many as there is room for, or as there are."""
     transaction.flush()
     queue = transaction.queue(name)
     _ripen(transaction, queue)
     by = int(counted)
-    lane, heads, credit = _first(transaction, queue, by, count)
+    lane, heads, credit = _first(transaction, queue, by, room)
     if not heads:
         return Claim(queue.id, transaction.at, None, [], _next_due(transaction, queue))
     lease = Lease(queue.id, transaction.now + lease_seconds, secrets.randbits(62))
@@ -96,13 +109,20 @@ def claim(transaction: Transaction, name: str, count: int, *, lease_seconds: flo
     return Claim(queue.id, transaction.at, lease, heads, INFINITE)
 
 
-def _first(transaction: Transaction, queue: Queue, by: int, count: int) -> tuple[int, list[Claimed], int]:
+def _first(transaction: Transaction, queue: Queue, by: int, room: Room) -> tuple[int, list[Claimed], int]:
     """The lane of the last of the next messages, all of them, and how many more there is credit and room for."""
     heads: list[Claimed] = []
     lane = total = 0
+    count = room.count
     cursor = transaction.sql(_FIRST, (by, queue.id, count))
     for place, *columns in cursor:
-        lane, head = place, _claimed(*columns)
+        head = _claimed(*columns)
+        if room.most_bytes < INFINITE:
+            fitting = _fitting(head, room.most_bytes - total) or int(room.alone and not heads)
+            if not fitting:
+                break
+            count = min(count, fitting) if fitting < head.run.size else count
+        lane = place
         heads.append(head)
         count -= head.run.size
         total += len(head.payload.body)
@@ -111,7 +131,15 @@ def _first(transaction: Transaction, queue: Queue, by: int, count: int) -> tuple
     cursor.close()
     if count < 0:
         heads[-1] = _part(transaction, queue, lane, heads[-1], heads[-1].run.size + count)
-    return lane, heads, count if total < _MOST_BYTES else 0
+    return lane, heads, count if total < _MOST_BYTES and room.most_bytes == INFINITE else 0
+
+
+def _fitting(claimed: Claimed, most_bytes: float) -> int:
+    """How many of the first messages of a run are no larger together."""
+    run = claimed.run
+    place = 0 if run.bundle is None else run.first - run.bundle
+    lengths = [len(claimed.payload.body)] if run.bundle is None else lengths_of(claimed.payload)
+    return sum(1 for total in accumulate(lengths[place : place + run.size]) if total <= most_bytes)
 
 
 def _claimed(

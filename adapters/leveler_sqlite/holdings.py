@@ -25,6 +25,10 @@ class Holdings:
         self._limit = min(limit, self._capacity)
 
     @property
+    def empty(self) -> bool:
+        return not self._receipts
+
+    @property
     def stopped(self) -> bool:
         return self._limit < 1
 

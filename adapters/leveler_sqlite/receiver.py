@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
+from leveler.adapter import INFINITE, Abandon, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, NotStarted, ReceiverLost, Unsupported
 from leveler_sqlite import claims, settlements
-from leveler_sqlite.claims import Claim, Lease
+from leveler_sqlite.claims import Claim, Lease, Room
 from leveler_sqlite.deliveries import deliver, receipts_of
 from leveler_sqlite.envelope import encode
 from leveler_sqlite.groups import Receipt
@@ -48,6 +48,7 @@ class SQLiteReceiver(Receiver):
         self._clock = clock
         self._on_closed = on_closed
         self._holdings = Holdings(capacity)
+        self._most_bytes: float = INFINITE
         self._claiming: Job[Claim | None] | None = None
         self._receiving = asyncio.Lock()
         #: Rung when a wait may be over.
@@ -64,6 +65,10 @@ class SQLiteReceiver(Receiver):
         self._holdings.limit(limit)
         if limit < 1 and self._claiming is not None:
             self._withdraw(self._claiming)
+        self._bell.set()
+
+    def bound_bytes(self, most: int) -> None:
+        self._most_bytes = most
         self._bell.set()
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
@@ -130,8 +135,9 @@ class SQLiteReceiver(Receiver):
     async def _claim(self, count: int) -> Claim | None:
         """None = withdrawn, because the flow was stopped."""
         name, seconds, counted = self._name, self._spec.lease_seconds, not self._dead
+        room = Room(count, self._most_bytes, alone=self._holdings.empty)
         self._claiming = Job(
-            lambda transaction: claims.claim(transaction, name, count, lease_seconds=seconds, counted=counted),
+            lambda transaction: claims.claim(transaction, name, room, lease_seconds=seconds, counted=counted),
             look=lambda transaction: claims.look(transaction, name),
             synced=False,  # a lease that a power cut takes away was over with it
             late=self._send_all_back,

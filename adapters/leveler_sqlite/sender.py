@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from itertools import groupby
 
@@ -14,7 +13,6 @@ from leveler_sqlite.arrivals import arrive
 from leveler_sqlite.bundles import Stretch
 from leveler_sqlite.envelope import check_ids, encode, rest_of, size
 from leveler_sqlite.job import Job
-from leveler_sqlite.sending import Sending
 from leveler_sqlite.writer import Writer
 
 
@@ -32,7 +30,6 @@ class SQLiteSender(Sender):
         self._writer = writer
         self._clock = clock
         self._most = max_message_bytes
-        self._sending: Sending | None = None
 
     def size(self, message: Message) -> int:
         return size(message)
@@ -41,24 +38,10 @@ class SQLiteSender(Sender):
         failed: dict[int, LevelerError] = {}
         refused: Sequence[int] = ()
         if stretches := self._stretches(messages, failed):
-            sending = self._join()
-            try:
-                refused = await sending.join(stretches)
-            except asyncio.CancelledError:
-                sending.give_up()
-                raise
-            finally:
-                if self._sending is sending:
-                    self._sending = None  # nobody can join it any more, and it is as large as its messages
+            refused = await self._writer.do(self._job(stretches))
         if refused or failed:
             places = [place for place in range(len(messages)) if place not in failed]
             raise BatchError(failed | {places[index]: self._full() for index in refused})
-
-    def _join(self) -> Sending:
-        """What others in this turn of the event loop have begun, or a new one."""
-        if self._sending is None or not self._sending.open:
-            self._sending = Sending(self._writer, self._job)
-        return self._sending
 
     def _job(self, stretches: Sequence[Stretch]) -> Job[Sequence[int]]:
         queue, now = self._queue, self._clock.now()

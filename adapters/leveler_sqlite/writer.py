@@ -67,8 +67,6 @@ class Writer:
         self._dormant = False
         self._running = False
         self._process = os.getpid()
-        #: Grows whenever jobs are handed over: what was submitted in this turn can still be added to.
-        self.turn = 0
 
     async def start(self) -> None:
         """Open the file."""
@@ -146,7 +144,6 @@ class Writer:
 
     def _hand_over(self) -> None:
         if self._fresh:
-            self.turn += 1
             self._inbox.put(self._fresh)
             self._fresh = []
 

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from leveler.cli import adapters, contract, demo, depth, doctor, peek, run, send, settings
+from leveler.cli import adapters, contract, demo, depth, doctor, emulate, peek, run, send, settings
 from leveler.cli.complaint import EXIT_CODES, Commands
 from leveler.cli.dead import list as dead_list
 from leveler.cli.dead import purge, replay, show
@@ -36,6 +36,7 @@ def make() -> typer.Typer:
     cli.command("config")(settings.config)
     cli.command("contract")(contract.contract)
     cli.command("demo")(demo.demo)
+    cli.add_typer(_emulate(), name="emulate")
     return cli
 
 
@@ -48,9 +49,13 @@ def _dead() -> typer.Typer:
     return cli
 
 
-def _group(help: str, epilog: str | None = None) -> typer.Typer:
+def _emulate() -> typer.Typer:
+    return _group("Run a cloud's broker on this machine, for tests and for development.", cls=emulate.Emulators)
+
+
+def _group(help: str, epilog: str | None = None, cls: type[Commands] = Commands) -> typer.Typer:
     return typer.Typer(
-        cls=Commands,
+        cls=cls,
         help=help,
         epilog=epilog,
         no_args_is_help=True,

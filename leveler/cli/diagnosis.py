@@ -14,7 +14,7 @@ from leveler.clock import SystemClock
 from leveler.discovery import find
 from leveler.errors import ConfigError, LevelerError, QueueNotFound
 from leveler.message import check_queue_name
-from leveler.runtime import check_lease
+from leveler.runtime import check_lease, check_wait
 from leveler.settings import BrokerSettings, QueueSettings, Settings
 from leveler.units import duration
 
@@ -100,6 +100,7 @@ async def _queue(found: Diagnosis, adapter: Adapter, name: str, settings: QueueS
     try:
         can, there = await _capabilities(adapter, name, settings)
         check_lease(name, settings.lease_seconds, settings.timeout_seconds, can)
+        check_wait(name, settings.max_wait_seconds, can)
     except LevelerError as error:
         found.add("fault", subject, str(error))
         return

@@ -92,15 +92,16 @@ async def _tell_when_ready(app: Leveler, consumers: dict[str, Consumer]) -> None
 
 def _described(queue: str, settings: Settings) -> str:
     """One consumer in one line."""
-    from leveler.settings import DEFAULT_CONCURRENCY, ConsumerSettings, LimitSettings
+    from leveler.settings import DEFAULT_CONCURRENCY, LimitSettings
 
     broker = settings.brokers.get(settings.queue(queue).broker)
     where = "no broker" if broker is None else redact(broker.url) or "an adapter of the app's own"
-    consumer = settings.consumers.get(queue, ConsumerSettings())
+    consumer = settings.consumer(queue)
     shared = settings.downstreams.get(consumer.downstream or "", LimitSettings())
     if consumer.limits.concurrency is None and shared.concurrency is None:
         consumer = replace(consumer, limits=replace(consumer.limits, concurrency=DEFAULT_CONCURRENCY))
     parts = [where, *_limits(consumer.limits)]
+    parts += [] if consumer.memory_bytes is None else [f"memory {units.size(consumer.memory_bytes)}"]
     if consumer.downstream is not None:
         parts.append(f"downstream {consumer.downstream} ({', '.join(_limits(shared)) or 'no limits'})")
     return f"{queue}: {', '.join(parts)}"
@@ -112,7 +113,8 @@ def _limits(limits: LimitSettings) -> list[str]:
     many = limits.concurrency
     range_ = f"{many.min} to {many.max} ({many.algorithm})" if isinstance(many, Adaptive) else many
     parts = [] if many is None else [f"concurrency {range_}"]
-    return parts if limits.rate_per_second is None else [*parts, f"rate {units.rate(limits.rate_per_second)}"]
+    parts += [] if limits.rate_per_second is None else [f"rate {units.rate(limits.rate_per_second)}"]
+    return parts if limits.breaker is None else [*parts, "breaker"]
 
 
 def _done(health: ConsumerHealth) -> str:

@@ -97,6 +97,8 @@ def _expected(detail: ErrorDetails) -> str:
     match kind:
         case "greater_than":
             return f"more than {_number(context['gt'])}"
+        case "less_than_equal":
+            return f"{_number(context['le'])} or less"
         case "greater_than_equal":
             return f"{_number(context['ge'])} or more"
         case "literal_error":

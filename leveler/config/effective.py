@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from leveler.config.check import did_you_mean, shown
 from leveler.config.voice import Path, Place, Problem, Said, at
 from leveler.config.words import is_name
+from leveler.consumer.limits import BreakerPolicy
 from leveler.errors import ConfigError
 from leveler.settings import Adaptive, BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
 
@@ -21,7 +22,7 @@ T = TypeVar("T")
 D = TypeVar("D", bound="DataclassInstance")
 _Over = Callable[[T, Mapping[str, Any]], T]
 
-_UNIT = re.compile(r"_(per_)?seconds?$")
+_UNIT = re.compile(r"_((per_)?seconds?|bytes)$")
 
 
 def word(field: str) -> str:
@@ -130,10 +131,14 @@ def _over(code: D, given: Mapping[str, Any]) -> D:
 
 
 def _limits(code: LimitSettings, given: Mapping[str, Any]) -> LimitSettings:
-    given = {**given, "rate": given["rate"]["limit"]} if "rate" in given else given
+    inner: dict[str, Any] = {}
     if "concurrency" in given:
-        given = {**given, "concurrency": _concurrency(code.concurrency, given["concurrency"])}
-    return _over(code, given)
+        inner["concurrency"] = _concurrency(code.concurrency, given["concurrency"])
+    if "rate" in given:
+        inner["rate"] = given["rate"]["limit"]
+    if "breaker" in given:
+        inner["breaker"] = _over(code.breaker or BreakerPolicy(), given["breaker"])
+    return _over(code, {**given, **inner})
 
 
 def _concurrency(code: int | Adaptive | None, given: Mapping[str, Any]) -> int | Adaptive:
@@ -146,7 +151,7 @@ def _concurrency(code: int | Adaptive | None, given: Mapping[str, Any]) -> int |
 
 
 def _consumer(code: ConsumerSettings, given: Mapping[str, Any]) -> ConsumerSettings:
-    return replace(code, downstream=given.get("downstream", code.downstream), limits=_limits(code.limits, given))
+    return _over(code, {**given, "limits": _limits(code.limits, given)})
 
 
 def _queue(code: QueueSettings, given: Mapping[str, Any]) -> QueueSettings:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from leveler import units
 from leveler.config.effective import place_of, word
 from leveler.config.voice import Path, Said
+from leveler.consumer.limits import BreakerPolicy
 from leveler.retry import RetryPolicy
 from leveler.settings import (
     DEFAULT_CONCURRENCY,
@@ -80,7 +81,8 @@ def _section(
     for field in fields(section):
         value, standard = getattr(section, field.name), getattr(default, field.name)
         inner = path if field.name == "limits" else (*path, word(field.name))
-        if isinstance(value, LimitSettings | RetryPolicy):
+        if isinstance(value, LimitSettings | RetryPolicy | BreakerPolicy):
+            standard = standard if standard is not None else BreakerPolicy()
             yield from _section(inner, value, standard, said, instead)
         elif field.name not in _CODE_ONLY or value != standard:
             text = instead.get(word(field.name), "none") if value is None else _in_words(field.name, value)
@@ -101,4 +103,6 @@ def _in_words(field: str, value: Any) -> str:
         return units.rate(value)
     if field.endswith("_seconds"):
         return units.duration(value)
+    if field.endswith("_bytes"):
+        return units.size(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -23,6 +23,7 @@ from leveler.message import check_queue_name
 EXPECTED: Final = "leveler_expected"
 REFUSED: Final = "leveler_refused"
 
+_PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?)%")
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -72,10 +73,11 @@ def _process_only(scope: object) -> object:
     return scope
 
 
-def _memory(value: object) -> None:
-    if value is not None:
-        _in_units(units.size_bytes, units.SIZE, value)
-        raise _wrong(REFUSED, "a limit by memory is not available yet: remove it")
+def _ratio(value: object) -> object:
+    """``50%`` is 0.5."""
+    if isinstance(value, str) and (percent := _PERCENT.fullmatch(value.strip())):
+        return float(percent[1]) / 100
+    return value
 
 
 def _section(value: object) -> object:
@@ -86,6 +88,8 @@ def _section(value: object) -> object:
 Duration = Annotated[float, BeforeValidator(partial(_in_units, units.seconds, units.DURATION))]
 Span = Annotated[Duration, Field(gt=0)]
 Rate = Annotated[float, BeforeValidator(partial(_in_units, units.per_second, units.RATE)), Field(gt=0)]
+Size = Annotated[int, BeforeValidator(partial(_in_units, units.size_bytes, units.SIZE)), Field(gt=0)]
+Ratio = Annotated[float, BeforeValidator(_ratio), Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Url = Annotated[str, AfterValidator(_url)]
 Name = Annotated[str, AfterValidator(_name)]
@@ -132,18 +136,36 @@ class ConcurrencyWords(Words):
         return value if isinstance(value, Mapping) else {"max": value, "algorithm": "fixed"}
 
 
+class BreakerWords(Words):
+    """``true`` is short for all of it as it is by default."""
+
+    error_ratio: Ratio | None = None
+    window: Span | None = None
+    min_runs: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        if isinstance(value, str):  # a variable's
+            value = {"true": True, "false": False}.get(value.lower(), value)
+        if value is False:
+            raise _wrong(REFUSED, "leave it out where there is to be none")
+        return {} if value is True else value
+
+
 class DownstreamWords(Words):
     """Under ``downstreams.<name>``."""
 
     concurrency: ConcurrencyWords | None = None
     rate: RateWords | None = None
+    breaker: BreakerWords | None = None
 
 
 class ConsumerWords(DownstreamWords):
     """Under ``consumers.<queue>``."""
 
     downstream: str | None = None
-    memory: Annotated[Any, BeforeValidator(_memory)] = None
+    memory: Size | None = None
 
 
 class RetryWords(Words):
@@ -170,6 +192,8 @@ class QueueWords(Words):
     ordered: bool | None = None
     dedup: Duration | None = None
     max_depth: Count | None = None
+    max_wait: Span | None = None
+    when_full: Literal["reject", "block"] | None = None
     declare: Literal["create", "verify", "skip"] | None = None
     read_from: Annotated[
         Any, BeforeValidator(partial(_refuse, "reserved for live migration, which is not available yet: remove it"))
@@ -199,6 +223,7 @@ _INNER: Final[Mapping[str, type[Words]]] = {
     "retry": RetryWords,
     "rate": RateWords,
     "concurrency": ConcurrencyWords,
+    "breaker": BreakerWords,
 }
 
 

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery, QueueSpec
+from leveler.adapter import Capabilities, QueueSpec
 from leveler.consumer.arrival import Arrivals
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.decision import Decision, Park, Rules, decide, may_all_start, on_arrival, starts_alone, verdict_on
 from leveler.consumer.handler import COMPLETED, Handler, Router, Runner, forget_cancellations
-from leveler.consumer.held import RUNNING, STOPPED, Held
+from leveler.consumer.held import RUNNING, SETTLING, STOPPED, Held
 from leveler.consumer.intake import Intake, capacity_of
 from leveler.consumer.lease import Leases
 from leveler.consumer.limits import Limits, Verdict
@@ -25,12 +24,15 @@ from leveler.consumer.parking import Parking
 from leveler.consumer.quarantine import Suspects
 from leveler.consumer.receiving import Receiving
 from leveler.consumer.report import ConsumerHealth, Report
+from leveler.consumer.returns import Returns
 from leveler.consumer.runs import Runs
 from leveler.consumer.series import Series, Stride
 from leveler.consumer.settlement import Settlement
+from leveler.consumer.standby import Standby
 from leveler.consumer.surroundings import Surroundings as Surroundings
 from leveler.consumer.threads import Threads
-from leveler.outcome import Outcome, Throttled
+from leveler.consumer.watchdog import Watchdog
+from leveler.outcome import Outcome
 from leveler.settings import QueueSettings
 
 #: More runs at once than this in one process gain nothing that more processes would not do better.
@@ -70,14 +72,13 @@ class Consumer:
         self._clock = around.clock
         self._limits = limits
         self._workers = min(workers, MOST_WORKERS)
-        self._counts = can.uncounted == "none"
         self._rules = Rules(queue=spec.name, retry=settings.retry, max_deliveries=settings.most_deliveries, can=can)
         self._threads = Threads(f"leveler-{spec.name}")
         bound = [handler.bind(around.middleware, self._threads.run, spec.name, around.state) for handler in handlers]
         self._decode = Router(bound).prepare
         self._loops = Loops(spec.name, around.clock)
         self._stride = Stride()
-        self._runs = Runs(around.clock, keeps=self._counts)
+        self._runs = Runs(around.clock, keeps=self._rules.counts_returns)
         self._parking = Parking(around.clock, on_time=self._unpark)
         verbs = asyncio.Semaphore(_VERBS_AT_ONCE if can.concurrent_verbs else 1)
         self._leases = Leases(
@@ -86,9 +87,10 @@ class Consumer:
             can,
             self._clock,
             verbs,
+            limits.memory,
             on_lost=self._on_lost,
             on_extended=lambda: self._settlement.look_again(),
-            on_stale=self._give_back_unstarted,
+            on_stale=lambda: self._returns.give_back_unstarted(),
             on_stuck=self.report.stuck,
             on_blocked=self.report.blocked,
         )
@@ -101,17 +103,21 @@ class Consumer:
             on_failed=self.report.settlement_failed,
         )
         self._buffer = Buffer(ordered=spec.ordered, on_taken=lambda: self._intake.changed())
-        capacity = capacity_of(self._workers)
+        capacity = capacity_of(self._workers, limits.memory)
         self._arrivals = Arrivals(
             self._clock,
             self._workers,
-            spec.lease_seconds if self._counts else 0.0,
+            spec.lease_seconds if self._rules.counts_returns else 0.0,
             keep=self._keep,
             sort=self._sort,
             isolate=lambda held: self._suspects.isolate(held),
-            give_back=self._give_back,
+            give_back=lambda unstarted: self._returns.give_back(unstarted),
             park=self._parking.park,
             refusing=lambda: self._runs.sends_back,
+        )
+        counts = self._rules.counts_returns
+        self._returns = Returns(
+            limits, self._buffer, counts=counts, send=self._send_back, be_careful=self._arrivals.be_careful
         )
         self._intake = Intake(
             self._clock,
@@ -122,6 +128,7 @@ class Consumer:
             deadline_seconds=around.adapter.deadline_seconds,
             admit=self._arrivals.admit,
             most=self._arrivals.most,
+            watch=Watchdog(around.adapter, spec, can, self._clock).watch,
             on_ready=self._on_ready,
             on_unavailable=self.report.unavailable,
         )
@@ -133,6 +140,17 @@ class Consumer:
             feed=self._intake.run,
             on_down=self.report.down,
             on_lost=self._leases.lose_all,
+        )
+        self._standby = Standby(
+            self._clock,
+            shut_seconds=limits.shut_seconds,
+            is_down=limits.is_down,
+            pause=self._intake.pause,
+            resume=self._intake.resume,
+            stop=self._intake.stop,
+            give_back=self._returns.give_back_uncounted,
+            start=self._loops.start,
+            on_turned=self.report.standby,
         )
         self._suspects = Suspects(
             around.quarantine,
@@ -185,12 +203,12 @@ class Consumer:
         if self._runs.refusing or not self._limits.try_acquire(len(batch)):
             [held] = batch  # where one would have to wait, nobody takes more
             if not await self._runs.admit(held, series, partial(self._limits.acquire, 1)):
-                self._give_back(batch)
+                self._returns.give_back(batch)
                 return False
         if late := self._leases.late(batch):
             batch[:] = [held for held in batch if held not in late]
             self._limits.take_back(len(late))
-            self._give_back(late)
+            self._returns.give_back(late)
         return bool(batch)
 
     def _handle(self, held: Held) -> Awaitable[Outcome]:
@@ -203,17 +221,17 @@ class Consumer:
 
     def _decide(self, held: Held, outcome: Outcome) -> Decision:
         held.outcome = None if held.lost else outcome
-        if isinstance(outcome, Throttled) and outcome.after_seconds:
-            self._limits.pause(min(outcome.after_seconds, self._rules.longest_seconds), outcome.downstream)
-        return decide(outcome, held.delivery, self._rules, self._clock.now(), self._around.rng)
+        is_down = self._limits.is_down()
+        return decide(outcome, held.delivery, self._rules, self._clock.now(), self._around.rng, is_down=is_down)
 
     def _settle(self, held: Held, decision: Decision) -> None:
         if held.lost:
+            held.state = SETTLING  # not ours any more, and not running either
             return
         if not isinstance(decision, Park):
             self._settlement.settle(held, decision)
         elif self._runs.closed:
-            self._give_back([held])
+            self._returns.give_back([held])
         else:
             self._parking.park(held, decision.delay_seconds)
 
@@ -225,7 +243,7 @@ class Consumer:
         series.run_ended(held, False)
         self.report.tally.started += 1
         verdict = Verdict.NOTHING if held.lost else verdict_on(outcome)  # its end was the broker's doing
-        self._limits.release(1, held.run_seconds, verdict)
+        self._limits.release(1, held.run_seconds, verdict, self._rules.refusal(outcome))
 
     # Between the steps
 
@@ -237,7 +255,7 @@ class Consumer:
     def _leave(self, rest: Sequence[Held]) -> None:
         """A series has broken off: this is for other workers."""
         self._limits.take_back(len(rest))
-        leave = self._give_back if self._runs.sends_back else self._buffer.put_first
+        leave = self._returns.give_back if self._runs.sends_back else self._buffer.put_first
         leave([held for held in rest if held.state < RUNNING and not held.lost])
 
     def _ran_well(self, runs: int, seconds: float) -> None:
@@ -275,22 +293,15 @@ class Consumer:
 
     # What goes out
 
-    def _give_back(self, unstarted: Sequence[Held]) -> None:
-        """Back to the broker, uncounted where it can do that."""
-        for held in unstarted:
-            self._parking.forget(held)
-            self._settle(held, self._rules.give_back_unstarted(held.delivery))
-
-    def _give_back_unstarted(self) -> None:
-        """Everything that nobody has started, but for what is parked."""
-        self._limits.refuse()  # those that wait for a limit give theirs back themselves
-        self._give_back(self._buffer.empty())
+    def _send_back(self, held: Held) -> None:
+        self._parking.forget(held)
+        self._settle(held, self._rules.give_back_unstarted(held.delivery))
 
     def _on_settled(self, settled: Sequence[Held]) -> None:
         self.report.settled(settled)
         self._leases.forget(settled)
         for held in settled if self._buffer.ordered else ():
-            self._follow(held, held.decision)
+            self._returns.follow(held, held.decision)
         self._intake.changed()
 
     def _on_lost(self, held: Held) -> None:
@@ -299,16 +310,8 @@ class Consumer:
         self._parking.forget(held)
         self._buffer.drop(held)
         if self._buffer.ordered:
-            self._follow(held, None)
+            self._returns.follow(held, None)
         self._intake.changed()
-
-    def _follow(self, held: Held, decision: Delivery | Abandon | DeadLetter | None) -> None:
-        """The next one of its key may start, or must go back too."""
-        back = decision is None or isinstance(decision, Abandon)
-        self._give_back(self._buffer.follow(held, done=not back))
-        if back and self._counts:
-            # What comes with it would have to go back with it, and count: when it comes again, it is to come alone.
-            self._arrivals.be_careful(decision.delay_seconds if isinstance(decision, Abandon) else 0.0)
 
     # Its life
 
@@ -319,8 +322,7 @@ class Consumer:
             Exception: a loop of ours has failed, so that nothing is consumed any more.
         """
         self._around.quarantine.join(self)
-        for gate in self._limits.gates:
-            gate.listen(self._intake.changed)
+        self._limits.listen(self._intake.changed, self._standby.look)
         for loop in (self._receiving.run(), self._settlement.run(), self._leases.run()):
             self._loops.start(loop)
         for _ in range(self._workers):
@@ -330,8 +332,8 @@ class Consumer:
         finally:
             self.report.consuming = False
             self._around.quarantine.leave(self)
-            for gate in self._limits.gates:
-                gate.unlisten(self._intake.changed)
+            self._limits.unlisten(self._intake.changed, self._standby.look)
+            self._standby.end()
             self._buffer.close()
             self._threads.close()
             self._leases.interrupt(STOPPED)
@@ -352,21 +354,20 @@ class Consumer:
         self._receiving.stop()
         self._intake.close()
         await self._intake.stop()
-        self._give_back_unstarted()
-        self._give_back(self._parking.empty() + self._suspects.withdraw())
+        self._returns.give_back_unstarted()
+        self._returns.give_back(self._parking.empty() + self._suspects.withdraw())
         await self._runs.wait(drain_seconds)
         self._leases.interrupt(STOPPED)
         self._runs.take_time()
         await self._runs.wait(_CANCEL_SECONDS)
-        deadline_seconds = self._around.adapter.deadline_seconds
-        await self._suspects.finished(self._clock, deadline_seconds)
-        await self._settlement.finish(deadline_seconds)
+        await self._suspects.finished(self._clock, self._around.adapter.deadline_seconds)
+        await self._settlement.finish(self._around.adapter.deadline_seconds)
         await self._receiving.close()
         self._loops.stop()
         return len(self._leases)
 
     def hurry(self) -> None:
-        """End a drain that is under way now: running handlers are cancelled."""
+        """End a drain that is under way now."""
         self._runs.hurry()
 
     async def make_quiet(self) -> None:
@@ -376,8 +377,8 @@ class Consumer:
         self._intake.pause()
         await self._intake.stop()
         if not self._runs.keeping:
-            self._give_back_unstarted()
-            self._give_back(self._suspects.withdraw())
+            self._returns.give_back_unstarted()
+            self._returns.give_back(self._suspects.withdraw())
         await self._runs.calm()
         await self._settlement.settled()
 
@@ -387,8 +388,7 @@ class Consumer:
         self._intake.resume()
 
     def health(self) -> ConsumerHealth:
-        tally = replace(self.report.tally, started=self.report.tally.started + self._runs.now)
-        return ConsumerHealth(self.report.consuming, self._runs.now, len(self._leases), tally)
+        return self.report.health(self._runs.now, len(self._leases), self._leases.held_bytes)
 
     @property
     def busy(self) -> bool:

@@ -8,6 +8,7 @@ on arrival          deliveries > max_deliveries     dead letter: crash-loop
 
 after a run         Completed                       complete
                     Retry, any exception            back, counted, as the policy says; or dead letter
+                    the same, its downstream down   the last attempt is not spent: back, uncounted, for long
                     Throttled, Snooze               back, uncounted, after what they ask; too old: dead letter
                     Reject, undecodable             dead letter
                     cut by a stop                   back at once, counted
@@ -22,7 +23,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery
-from leveler.consumer.limits import Verdict
+from leveler.consumer.limits import Refusal, Verdict
 from leveler.errors import UnknownType
 from leveler.message import MAX_DETAIL_BYTES, Death, cut
 from leveler.outcome import Completed, Failed, Outcome, Reject, Retry, Snooze, Stopped, Throttled, Undecodable
@@ -55,22 +56,33 @@ class Rules:
     can: Capabilities
 
     @property
+    def counts_returns(self) -> bool:
+        """Whether what goes back unstarted has used up an attempt."""
+        return self.can.uncounted == "none"
+
+    @property
     def longest_seconds(self) -> float:
         """The longest delay of a delivery that is given back."""
         return min(self.can.max_abandon_seconds, _LONGEST_SECONDS)
 
     def give_back(self, delivery: Delivery, delay_seconds: float) -> Abandon | Park:
         """Back without counting an attempt, as far as the broker can do that."""
-        if self.can.uncounted != "none":
+        if not self.counts_returns:
             return Abandon(delivery, min(delay_seconds, self.longest_seconds), counted=False)
         # Half, because an unknown part of the longest lease is spent already.
         if self.can.extend and delay_seconds < min(self.can.max_lease_seconds, _LONGEST_SECONDS) / 2:
             return Park(delivery, delay_seconds)
         return Abandon(delivery, min(delay_seconds, self.longest_seconds), counted=True)
 
+    def refusal(self, outcome: Outcome) -> Refusal | None:
+        """What the downstream has asked for, if it refused."""
+        if not isinstance(outcome, Throttled):
+            return None
+        return Refusal(outcome.downstream, min(outcome.after_seconds or 0.0, self.longest_seconds))
+
     def give_back_unstarted(self, delivery: Delivery) -> Abandon:
         """Back because this process will not start it."""
-        return Abandon(delivery, 0.0, counted=self.can.uncounted == "none")
+        return Abandon(delivery, 0.0, counted=self.counts_returns)
 
 
 def on_arrival(delivery: Delivery, rules: Rules, now: datetime) -> Decision | None:
@@ -101,9 +113,22 @@ def starts_alone(delivery: Delivery, rules: Rules) -> bool:
     return delivery.attempt > rules.retry.max_attempts
 
 
-def decide(outcome: Outcome, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random) -> Decision:
-    """What becomes of a delivery after a run that ended with `outcome`."""
+def decide(
+    outcome: Outcome, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random, *, is_down: bool = False
+) -> Decision:
+    """What becomes of a delivery after a run that ended with `outcome`.
+
+    Args:
+        outcome: that.
+        delivery: that.
+        rules: of the consumer.
+        now: the wall clock.
+        rng: chance, for jitter.
+        is_down: the downstream does not do its work, whatever the message: none dies of that.
+    """
     try:
+        if is_down and isinstance(outcome, Retry) and (spared := _spared(outcome, delivery, rules, now)):
+            return spared
         return _decide(outcome, delivery, rules, now, rng)
     except Exception as error:  # an outcome class of the user's own, made wrongly: it failed like any other exception
         return _retry(Failed(error), delivery, rules, now, rng)
@@ -135,7 +160,7 @@ def _decide(outcome: Outcome, delivery: Delivery, rules: Rules, now: datetime, r
 
 
 def _retry(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random) -> Decision:
-    error = outcome.error if isinstance(outcome, Failed) else outcome.__cause__
+    error = _error_of(outcome)
     age = delivery.message.age_seconds(now)
     why = rules.retry.gives_up(delivery.attempt, age, error)
     if why is not None:
@@ -145,6 +170,18 @@ def _retry(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime, rng:
     if delay is None:
         delay = rules.retry.delay_seconds(delivery.attempt, age, error, rng)
     return Abandon(delivery, min(max(delay, rules.retry.floor_seconds), rules.longest_seconds))
+
+
+def _spared(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime) -> Decision | None:
+    """Back, though this was its last attempt; for long, so that others are tried before it: it may be its own fault."""
+    age = delivery.message.age_seconds(now)
+    if rules.retry.gives_up(delivery.attempt, age, _error_of(outcome)) != "exhausted":
+        return None
+    return rules.give_back(delivery, max(outcome.after_seconds or 0.0, rules.retry.cap_seconds))
+
+
+def _error_of(outcome: Retry) -> BaseException | None:
+    return outcome.error if isinstance(outcome, Failed) else outcome.__cause__
 
 
 def _later(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -11,7 +11,7 @@ from leveler.adapter import Delivery, Receiver
 from leveler.clock import Clock
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.held import Held
-from leveler.consumer.limits import Limits
+from leveler.consumer.limits import Limits, Memory
 from leveler.errors import BrokerUnavailable, ReceiverLost
 from leveler.patience import Unanswered, answer, ended
 
@@ -68,6 +68,7 @@ class Intake:
         deadline_seconds: of every verb, besides the wait of a receive. A receiver that answers later is dead.
         admit: takes new deliveries, none if a receive brought none, and returns those that may be started, in order.
         most: how many may wait to be started, those included that are asked for now.
+        watch: told after each receive whether anything is held; notices that nothing comes although there is something.
         on_ready: told when the broker's side knows that we consume.
         on_unavailable: told when the broker did not answer.
     """
@@ -83,16 +84,19 @@ class Intake:
         deadline_seconds: float,
         admit: Callable[[Receiver, Sequence[Delivery]], Sequence[Held]],
         most: Callable[[], float],
+        watch: Callable[[bool], Awaitable[None]],
         on_ready: Callable[[], object],
         on_unavailable: Callable[[Exception], object],
     ) -> None:
         self._clock = clock
         self._limits = limits
+        self._memory = limits.memory
         self._held = held
         self._capacity = capacity
         self._deadline = deadline_seconds
         self._admit = admit
         self._most = most
+        self._watch = watch
         self._on_ready = on_ready
         self._on_unavailable = on_unavailable
         self._buffer = buffer
@@ -105,20 +109,24 @@ class Intake:
         self._holding = 0
         self._ready = False
         self._receiver: Receiver | None = None
+        self._receiving: Receiver | None = None
 
     def changed(self) -> None:
         """Something that decides the credit may have changed."""
         if not self._changed.is_set():
             self._changed.set()
+            if self._memory is not None:
+                self._allow(self._memory)
 
     async def run(self, receiver: Receiver) -> None:
         """Ask `receiver` for what can be started, until `close`.
 
         Raises:
-            ReceiverLost: it is gone, or has not answered in time.
+            ReceiverLost: it is gone, or has not answered in time, or brings nothing although there is something.
         """
         self._receiver, self._holding, self._ready = receiver, 0, False
         try:
+            await self._watch(True)
             await self._ask(receiver)
         finally:
             self._receiver = None
@@ -140,6 +148,7 @@ class Intake:
                 retry_seconds = min(retry_seconds * 2, _LAST_RETRY_SECONDS)
                 continue
             retry_seconds = _FIRST_RETRY_SECONDS
+            await self._watch(bool(deliveries) or self._held() > 0)
             admitted = self._admit(receiver, deliveries)
             if admitted:
                 self._buffer.put(admitted)
@@ -175,7 +184,7 @@ class Intake:
         return self._paused > 0 or self._closed.is_set()
 
     def _credit(self) -> int:
-        if self._stopped:
+        if self._stopped or (self._memory is not None and not self._memory.room()):
             return 0
         startable = min(self._limits.credit(HORIZON_SECONDS), self._most())
         return Demand(startable, len(self._buffer), self._held(), self._capacity).credit()
@@ -205,11 +214,20 @@ class Intake:
             await self._open(receiver, credit)
             if self._stopped:
                 return []
+            self._receiving = receiver
+            if self._memory is not None:
+                self._allow(self._memory)
             deliveries = await self._answer(receiver.receive(credit, WAIT_SECONDS), WAIT_SECONDS)
             self._known()
             return deliveries
         finally:
+            self._receiving = None
             self._resting.set()
+
+    def _allow(self, memory: Memory) -> None:
+        """Let the receive under way bring as much as there is room for; that can only have grown since it was asked."""
+        if self._receiving is not None and memory.is_told and (room := memory.room()):
+            self._receiving.bound_bytes(room)
 
     async def _open(self, receiver: Receiver, credit: int) -> None:
         """Let the broker hand over as many as we ask for. Its answer says that it knows us as a consumer."""
@@ -242,6 +260,7 @@ def next_hold(current: int, wanted: int, capacity: int) -> int:
     return current
 
 
-def capacity_of(workers: int) -> int:
+def capacity_of(workers: int, memory: Memory | None = None) -> int:
     """Most deliveries to be received and not settled: twice what can run, for what waits and what is being settled."""
-    return max(_MIN_CAPACITY, 2 * workers)
+    capacity = max(_MIN_CAPACITY, 2 * workers)
+    return capacity if memory is None else int(min(capacity, memory.capacity))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
 from leveler.adapter import Capabilities, Receiver
 from leveler.clock import Clock
 from leveler.consumer.held import LEASE_LOST, RUNNING, SETTLING, TIMEOUT, Held
+from leveler.consumer.limits import Memory
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost
 from leveler.events import log
 
@@ -42,6 +43,7 @@ class Leases:
         can: whether leases can be extended, and how far.
         clock: time.
         verbs: as many verbs as the broker bears at once, shared with the settlement.
+        memory: told of what is here; None = nobody asks.
         on_lost: told of each delivery whose lease has ended before it was settled.
         on_extended: told when an extension has ended: what waited for it may be settled.
         on_stale: told when there are deliveries that had better go back while they can.
@@ -56,6 +58,7 @@ class Leases:
         can: Capabilities,
         clock: Clock,
         verbs: asyncio.Semaphore,
+        memory: Memory | None = None,
         *,
         on_lost: Callable[[Held], object],
         on_extended: Callable[[], object],
@@ -68,6 +71,7 @@ class Leases:
         self._can = can
         self._clock = clock
         self._verbs = verbs
+        self._memory = memory
         self._on_lost = on_lost
         self._on_extended = on_extended
         self._on_stale = on_stale
@@ -85,14 +89,22 @@ class Leases:
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def held_bytes(self) -> int:
+        return sum([len(held.delivery.message.body) for held in self._held])
+
     def keep(self, held: Sequence[Held]) -> None:
         """These are ours from now on."""
         if not self._held:
             self._wanted.set()
         self._held.update(dict.fromkeys(held))
+        if self._memory is not None:
+            self._memory.take(held)
 
-    def forget(self, held: Iterable[Held]) -> None:
+    def forget(self, held: Sequence[Held]) -> None:
         """These are settled, or lost."""
+        if self._memory is not None:
+            self._memory.give([one for one in held if one in self._held])
         forget = self._held.pop
         for one in held:
             forget(one, None)

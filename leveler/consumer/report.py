@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from leveler.adapter import Abandon, DeadLetter
 from leveler.consumer.held import Held
@@ -22,6 +22,7 @@ from leveler.events import (
     ReceiverDown,
     ReceiverReady,
     SettlementFailed,
+    StandingBy,
     log,
 )
 from leveler.outcome import Failed, Outcome, Retry, Snooze, Stopped, Throttled
@@ -57,6 +58,8 @@ class ConsumerHealth:
     #: Deliveries that are held: running, waiting and being settled.
     held: int
     tally: Tally
+    #: Bytes of their bodies.
+    held_bytes: int = 0
 
 
 class Report:
@@ -68,6 +71,12 @@ class Report:
         self.consuming = False
         self._queue = queue
         self._observers = observers
+        self._standing = False
+
+    def health(self, running: int, held: int, held_bytes: int) -> ConsumerHealth:
+        """Now, while so many handlers run and so many deliveries are held."""
+        tally = replace(self.tally, started=self.tally.started + running)
+        return ConsumerHealth(self.consuming, running, held, tally, held_bytes)
 
     def started(self, held: Held) -> None:
         """Only told, and only where somebody listens: they are counted when they have ended."""
@@ -145,6 +154,16 @@ class Report:
     def unavailable(self, error: BaseException) -> None:
         self.consuming = False
         log.warning("%s: the broker does not answer: %s", self._queue, error)
+
+    def standby(self, seconds: float, probing: bool) -> None:
+        """Nothing will start for so long; 0: something may again, which is one run if it is `probing`."""
+        if seconds and not self._standing:
+            log.warning("%s: its downstream takes nothing, so nothing is received and nothing is held", self._queue)
+        elif not seconds and not probing:
+            log.warning("%s: its downstream takes work again", self._queue)
+        self._standing = seconds > 0 or probing
+        if self._observers.present:
+            self._observers.tell(StandingBy(self._queue, seconds, probing))
 
     def _completed(self, held: Held) -> None:
         message, attempt = held.delivery.message, held.delivery.attempt

@@ -242,6 +242,11 @@ class FaultyAdapter(Adapter):
         for receiver in receivers:
             await receiver.lose()
 
+    def deafen_receivers(self) -> None:
+        """From here on each receiver so far answers in time, and brings nothing, whatever its queue holds."""
+        for receiver in self._receivers:
+            receiver.deaf = True
+
 
 class _FaultySender(Sender):
     def __init__(self, inner: Sender, faults: FaultPlan, clock: Clock) -> None:
@@ -258,6 +263,7 @@ class _FaultySender(Sender):
 class _FaultyReceiver(Receiver):
     def __init__(self, inner: Receiver, faults: FaultPlan, clock: Clock) -> None:
         self._inner, self._faults, self._clock = inner, faults, clock
+        self.deaf = False
         self._lost = False
         self._closed = False
 
@@ -265,8 +271,14 @@ class _FaultyReceiver(Receiver):
         async with self._call("hold", limit):
             await self._inner.hold(limit)
 
+    def bound_bytes(self, most: int) -> None:
+        self._inner.bound_bytes(most)
+
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         async with self._call("receive", credit):
+            if self.deaf:
+                await self._clock.sleep(wait_seconds)
+                return []
             return await self._inner.receive(credit, wait_seconds)
 
     async def complete(self, deliveries: Sequence[Delivery]) -> None:

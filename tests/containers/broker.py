@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import socket
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.error import HTTPError
+from urllib.parse import parse_qs, quote, urlsplit
+from urllib.request import urlopen
 
 import pamqp.commands
 import pamqp.frame
@@ -37,20 +41,25 @@ class Broker:
     #: As the adapter is called.
     name: str
     #: Where it listens in a container.
-    port: int
-    #: The official image.
-    official: str
+    port: int = 0
+    #: The official image; empty if it runs as a process only.
+    official: str = ""
     #: The program without which there is no local process.
     program: Callable[[], str | None]
     #: The URL for tests of the server that listens on a port of this machine.
     url: Callable[[int], str]
-    in_container: Callable[[Options], Command]
     #: Options, the folder for its files, its port.
     as_process: Callable[[Options, Path, int], Command]
-    #: The command of its own tool, in the environment of the server; the port is 0 in a container.
-    admin: Callable[[int], Sequence[str]]
     #: Its version, if it answers; raises anything if it does not.
     version: Callable[[str], str]
+    in_container: Callable[[Options], Command] | None = None
+    #: The command of its own tool, in the environment of the server, if it has one; the port is 0 in a container.
+    admin: Callable[[int], Sequence[str]] = lambda port: ()
+
+    @property
+    def kinds(self) -> Sequence[str]:
+        """How it can run here."""
+        return ("container", "process") if self.in_container else ("process",)
 
     @property
     def given(self) -> str:
@@ -179,4 +188,77 @@ REDIS: Final = Broker(
     version=_redis_version,
 )
 
-BROKERS: Final[Mapping[str, Broker]] = {broker.name: broker for broker in (RABBITMQ, REDIS)}
+# Azure Storage Queue: Azurite, the vendor's own emulator, which `prepare` installs outside of the project
+
+AZURITE_VERSION: Final = "3.37.0"
+#: Everybody's: https://learn.microsoft.com/azure/storage/common/storage-use-emulator
+_AZURITE_KEY: Final = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+_AZURITE_FLAGS: Final = ("--skipApiVersionCheck", "--disableTelemetry", "--silent")
+
+
+def _azurite() -> str | None:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    prepared = cache / f"leveler-tests/azurite-{AZURITE_VERSION}/node_modules/.bin/azurite-queue"
+    return str(prepared) if prepared.exists() else shutil.which("azurite-queue")
+
+
+def _azurite_as_process(options: Options, folder: Path, port: int) -> Command:
+    """Without the option `location` it keeps everything in memory."""
+    place = [word for key, value in options.items() for word in (f"--{key}", value)] or ["--inMemoryPersistence"]
+    return Command(
+        words=[str(_azurite()), "--queueHost", "127.0.0.1", "--queuePort", str(port), *_AZURITE_FLAGS, *place]
+    )
+
+
+def _azure_version(url: str) -> str:
+    """As the server calls itself when it refuses to talk to somebody without a name."""
+    at = urlsplit(url)
+    scheme = "http" if "insecure=true" in at.query else "https"
+    where = at.netloc.rpartition("@")[2]
+    try:
+        urlopen(f"{scheme}://{where}{at.path or '/'}?comp=list", timeout=5.0).close()
+    except HTTPError as answer:
+        with answer:
+            return str(answer.headers["Server"])
+    raise RuntimeError(f"{where} lets anybody in")
+
+
+STORAGEQUEUE: Final = Broker(
+    name="storagequeue",
+    program=_azurite,
+    url=lambda port: (
+        f"azurequeue://devstoreaccount1:{quote(_AZURITE_KEY, safe='')}@127.0.0.1:{port}/devstoreaccount1?insecure=true"
+    ),
+    as_process=_azurite_as_process,
+    version=_azure_version,
+)
+
+# Azure Service Bus: leveler's own emulator
+
+
+def _servicebus_as_process(options: Options, folder: Path, port: int) -> Command:
+    """Its admin API listens beside it. Without the option `file` it keeps everything in memory."""
+    given = [word for key, value in options.items() for word in (f"--{key}", value.format(folder=folder))]
+    ports = ["--port", str(port), "--admin-port", str(port + 1)]
+    return Command(words=[sys.executable, "-m", "leveler", "emulate", "servicebus", *ports, *given])
+
+
+def _servicebus_version(url: str) -> str:
+    """Whether both doors are open; it has no version of its own."""
+    at = urlsplit(url)
+    for port in (at.port, parse_qs(at.query).get("admin_port", [at.port or 5671])[0]):
+        socket.create_connection((at.hostname or "", int(port or 5671)), timeout=5.0).close()
+    return "emulated" if "insecure=true" in at.query else "real"
+
+
+SERVICEBUS: Final = Broker(
+    name="servicebus",
+    program=lambda: sys.executable,
+    url=lambda port: (
+        f"servicebus://RootManageSharedAccessKey:SAS_KEY_VALUE@127.0.0.1:{port}?insecure=true&admin_port={port + 1}"
+    ),
+    as_process=_servicebus_as_process,
+    version=_servicebus_version,
+)
+
+BROKERS: Final[Mapping[str, Broker]] = {broker.name: broker for broker in (RABBITMQ, REDIS, SERVICEBUS, STORAGEQUEUE)}

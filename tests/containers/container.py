@@ -26,6 +26,8 @@ class ContainerServer(Server):
     kind = "container"
 
     def __init__(self, broker: Broker, options: Options) -> None:
+        if broker.in_container is None:
+            raise NoServer(f"{broker.name} runs in no container here")
         if subprocess.run(["docker", "version"], capture_output=True, check=False).returncode:
             raise NoServer("start Docker, so that the brokers can run in containers")
         port = free_ports()
@@ -56,6 +58,9 @@ class ContainerServer(Server):
     def kill(self) -> None:
         _docker("kill", self._id)
         _docker("wait", self._id)
+
+    def stop(self) -> None:
+        _docker("stop", self._id)
 
     def freeze(self) -> None:
         _docker("pause", self._id)

@@ -1,7 +1,8 @@
 """Fixtures: a server for each broker, shared by all processes of one test run.
 
-`rabbitmq` and `redis` are the first server that can be had; `each_rabbitmq` and `each_redis` run a test on both, the
-newest in a container and the oldest as a process. What cannot be had skips the test on a laptop and fails it in CI.
+`rabbitmq` and `redis` are the first server that can be had, `servicebus` and `storagequeue` are processes;
+`each_rabbitmq` and `each_redis` run a test on both, the newest in a container and the oldest as a process. What cannot
+be had skips the test on a laptop and fails it in CI.
 """
 
 from __future__ import annotations
@@ -89,6 +90,18 @@ def rabbitmq(servers: Servers) -> Kept:
 def redis(servers: Servers) -> Kept:
     """A Redis server."""
     return servers("redis", "any")
+
+
+@pytest.fixture(scope="session")
+def servicebus(servers: Servers) -> Kept:
+    """An Azure Service Bus namespace."""
+    return servers("servicebus", "process")
+
+
+@pytest.fixture(scope="session")
+def storagequeue(servers: Servers) -> Kept:
+    """An Azure Storage Queue account."""
+    return servers("storagequeue", "process")
 
 
 @pytest.fixture(scope="session", params=["container", "process"])

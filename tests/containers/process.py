@@ -7,11 +7,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from tests.containers.broker import Broker, Options
 from tests.containers.port import free_ports
 from tests.containers.server import NoServer, Server
+
+#: To save what it has.
+_FAREWELL_SECONDS: Final = 10.0
 
 
 class ProcessServer(Server):
@@ -26,7 +31,7 @@ class ProcessServer(Server):
 
     def __init__(self, broker: Broker, options: Options) -> None:
         if broker.program() is None:
-            raise NoServer(f"install {broker.name}-server, or let {broker.name.upper()} run in a container")
+            raise NoServer(f"install a server for {broker.name} (see tests/containers/prepare)")
         self._port = free_ports()
         super().__init__(broker, broker.url(self._port))
         self._folder = Path(tempfile.mkdtemp(prefix=f"leveler-{broker.name}-"))
@@ -51,8 +56,15 @@ class ProcessServer(Server):
         while self._running:
             process = self._running.pop()
             # Its children, too: the group is its own.
-            os.killpg(process.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has ended, and so have they
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+    def stop(self) -> None:
+        os.killpg(self._running[-1].pid, signal.SIGTERM)
+        with suppress(subprocess.TimeoutExpired):
+            self._running[-1].wait(_FAREWELL_SECONDS)
+        self.kill()
 
     def freeze(self) -> None:
         os.killpg(self._running[-1].pid, signal.SIGSTOP)

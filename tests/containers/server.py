@@ -45,6 +45,10 @@ class Server(ABC):
         """SIGKILL; returns when it is dead."""
 
     @abstractmethod
+    def stop(self) -> None:
+        """SIGTERM: it saves what it has, and ends; returns when it is dead."""
+
+    @abstractmethod
     def freeze(self) -> None:
         """SIGSTOP: its connections stay open and nothing answers."""
 

@@ -481,9 +481,44 @@ WRONG_FILES = {
         "downstreams: {billing: {rate: {limit: 500/min, scope: universe}}}",
         ["leveler.yaml:1: downstreams.billing.rate.scope is 'universe': expected 'process'"],
     ),
-    "a limit by memory": (
-        "consumers: {orders: {memory: 64MiB}}",
-        ["leveler.yaml:1: consumers.orders.memory: a limit by memory is not available yet: remove it"],
+    "no memory": (
+        "consumers: {orders: {memory: 0}}",
+        ["leveler.yaml:1: consumers.orders.memory is 0: expected more than 0"],
+    ),
+    "no rate": (
+        "downstreams: {billing: {rate: 0/s}}",
+        ["leveler.yaml:1: downstreams.billing.rate is '0/s': expected more than 0"],
+    ),
+    "no wait": (
+        "queues: {orders: {max_wait: 0s}}",
+        ["leveler.yaml:1: queues.orders.max_wait is '0s': expected more than 0"],
+    ),
+    "no depth": (
+        "queues: {orders: {max_depth: 0}}",
+        ["leveler.yaml:1: queues.orders.max_depth is 0: expected 1 or more"],
+    ),
+    "neither rejected nor blocked": (
+        "queues: {orders: {when_full: drop}}",
+        ["leveler.yaml:1: queues.orders.when_full is 'drop': expected 'reject' or 'block'"],
+    ),
+    "a breaker that never opens": (
+        "downstreams: {billing: {breaker: {error_ratio: 150%}}}",
+        ["leveler.yaml:1: downstreams.billing.breaker.error_ratio is '150%': expected 1 or less"],
+    ),
+    "a breaker that is always open": (
+        "downstreams: {billing: {breaker: {error_ratio: 0}}}",
+        ["leveler.yaml:1: downstreams.billing.breaker.error_ratio is 0: expected more than 0"],
+    ),
+    "a breaker that learns of nothing": (
+        "downstreams: {billing: {breaker: {window: 0s, min_runs: 0}}}",
+        [
+            "leveler.yaml:1: downstreams.billing.breaker.min_runs is 0: expected 1 or more",
+            "leveler.yaml:1: downstreams.billing.breaker.window is '0s': expected more than 0",
+        ],
+    ),
+    "no breaker": (
+        "downstreams: {billing: {breaker: false}}",
+        ["leveler.yaml:1: downstreams.billing.breaker: leave it out where there is to be none"],
     ),
     "a wrong limit by memory": (
         "consumers: {orders: {memory: lots}}",
@@ -946,9 +981,9 @@ def test_the_rows_tell_every_setting_its_value_in_words_and_who_said_it(write: W
         "  orders:\n"
         "    retry: {cap: 90s}\n"
         "    ordered: false\n"
-        "consumers: {orders: {rate: 500/min}}\n"
+        "consumers: {orders: {rate: 500/min, memory: 64MiB, breaker: {error_ratio: 25%}}}\n"
     )
-    say(QUEUES__ORDERS__LEASE="1m30s")
+    say(QUEUES__ORDERS__LEASE="1m30s", QUEUES__ORDERS__MAX_WAIT="5m")
     code = Settings(
         queues={"orders": QueueSettings(retry=RetryPolicy(max_attempts=7, give_up_on=(KeyError, ValueError)))},
         downstreams={"billing": LimitSettings(concurrency=3)},
@@ -961,6 +996,7 @@ def test_the_rows_tell_every_setting_its_value_in_words_and_who_said_it(write: W
         Row("brokers.default.deadline", "10s", "default"),
         Row("downstreams.billing.concurrency", "3", "code"),
         Row("downstreams.billing.rate", "none", "default"),
+        Row("downstreams.billing.breaker", "none", "default"),
         Row("queues.orders.broker", "default", "default"),
         Row("queues.orders.lease", "1m30s", "LEVELER_QUEUES__ORDERS__LEASE"),
         Row("queues.orders.timeout", "5m", "default"),
@@ -977,10 +1013,16 @@ def test_the_rows_tell_every_setting_its_value_in_words_and_who_said_it(write: W
         Row("queues.orders.ordered", "false", "leveler.yaml:6"),
         Row("queues.orders.dedup", "0s", "default"),
         Row("queues.orders.max_depth", "none", "default"),
+        Row("queues.orders.max_wait", "5m", "LEVELER_QUEUES__ORDERS__MAX_WAIT"),
+        Row("queues.orders.when_full", "reject", "default"),
         Row("queues.orders.declare", "create", "default"),
         Row("consumers.orders.downstream", "none", "default"),
         Row("consumers.orders.concurrency", "16", "default"),
         Row("consumers.orders.rate", "500/min", "leveler.yaml:7"),
+        Row("consumers.orders.breaker.error_ratio", "0.25", "leveler.yaml:7"),
+        Row("consumers.orders.breaker.window", "10s", "default"),
+        Row("consumers.orders.breaker.min_runs", "20", "default"),
+        Row("consumers.orders.memory", "64MiB", "leveler.yaml:7"),
         Row("send_timeout", "10s", "default"),
         Row("drain_timeout", "1m", "code"),
     ]

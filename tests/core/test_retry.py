@@ -209,6 +209,7 @@ def test_a_strategy_without_bounds_is_bounded(answer: float, expected: float) ->
         ({"floor_seconds": 0}, "retry.floor is 0"),
         ({"floor_seconds": -1}, "retry.floor is -1"),
         ({"floor_seconds": 5, "cap_seconds": 4}, "retry.cap"),
+        ({"max_age_seconds": 0}, "retry.max_age"),
         ({"initial_seconds": 0}, "retry.initial"),
         ({"factor": 0.5}, "retry.factor"),
     ],

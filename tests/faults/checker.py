@@ -123,6 +123,7 @@ def check(
     ordered: bool,
     may_lose: bool = False,
     copies: bool = False,
+    answers: bool = False,
 ) -> Verdict:
     """Judge.
 
@@ -135,6 +136,7 @@ def check(
         ordered: check the order per key.
         copies: what is retried, returned or dead-lettered is a copy, whose source is acknowledged without an answer.
         may_lose: a fault took messages along; that they are gone must have been said.
+        answers: a completion is an answer that nobody confirms.
     """
     ids: dict[str, set[str]] = defaultdict(set)
     effects: Counter[str] = Counter()
@@ -162,7 +164,7 @@ def check(
         stuck=remaining,
         duplicated=sum(count - 1 for count in effects.values()),
     )
-    verdict.flight = flight_of(entries)
+    verdict.flight = flight_of(entries, answers=answers)
     verdict.may_lose = may_lose
     verdict.copies = copies
     verdict.said = sorted({entry.detail for entry in entries if entry.kind == LOG})

@@ -32,15 +32,16 @@ class Flight:
     deaf: int = 0
     #: The longest time that a client waited for an answer that never came, in seconds.
     longest_silence: float = 0.0
-    #: Settlements other than completions that were under way at a fault, however they were reported, by message.
+    #: Settlements that were under way at a fault, however they were reported, by message; completions only where
+    #: nobody confirms them.
     doubtful: Counter[str] = field(default_factory=Counter[str])
     #: Seconds from the end of each fault of the broker's to the next start, if there was anything to start.
     recoveries: list[float] = field(default_factory=list[float])
 
 
-def flight_of(entries: Sequence[Entry]) -> Flight:
-    """Of a whole ledger, in the order of time."""
-    walk = _Walk()
+def flight_of(entries: Sequence[Entry], *, answers: bool = False) -> Flight:
+    """Of a whole ledger, in the order of time. `answers`: nobody confirms a completion, so it may be in doubt, too."""
+    walk = _Walk(answers)
     last = {entry.process: index for index, entry in enumerate(entries)}
     for index, entry in enumerate(entries):
         walk.take(entry)
@@ -50,8 +51,9 @@ def flight_of(entries: Sequence[Entry]) -> Flight:
 
 
 class _Walk:
-    def __init__(self) -> None:
+    def __init__(self, answers: bool) -> None:
         self.flight = Flight()
+        self._answers = answers
         self.open_runs: defaultdict[str, set[str]] = defaultdict(set)
         self._attempts: dict[str, int] = {}
         self._waiting: set[str] = set()
@@ -108,7 +110,7 @@ class _Walk:
         self.open_runs[entry.process].discard(entry.id)
         if self._threatened is not None:
             self._threatened.discard(entry.id)
-        if entry.kind == COMPLETED:
+        if entry.kind == COMPLETED and not self._answers:
             return
         self._settled.append(entry)
         while self._settled[0].at < entry.at - _ON_ITS_WAY_SECONDS:

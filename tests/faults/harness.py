@@ -25,7 +25,7 @@ from tests.faults.ledger import ACKED, BACK, DEAD, DEAF, EFFECT, FAULT, OVER, RE
 from tests.faults.load import QUEUE
 from tests.faults.sender import FAULTS_OVER
 from tests.faults.subjects.subject import Fault, Subject
-from tests.faults.worker import DRAIN_SECONDS, LEASE_SECONDS, MAX_ATTEMPTS, queue_settings
+from tests.faults.worker import DRAIN_SECONDS, LEASE_SECONDS, MAX_ATTEMPTS, TIMEOUT, queue_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,7 @@ class Harness:
             **os.environ,
             "FAULTS_PLANT": plan.plant,
             "FAULTS_ORDERED": "1" if plan.ordered else "0",
+            TIMEOUT: str(subject.timeout_seconds),
         }
 
     def run(self) -> Outcome:
@@ -130,6 +131,7 @@ class Harness:
             ordered=self._plan.ordered,
             may_lose=may_lose,
             copies=self._subject.copies,
+            answers=self._subject.answers,
         )
         return Outcome(verdict, self._done, self._missed, self._stops, time.monotonic() - began)
 
@@ -276,7 +278,8 @@ class Harness:
 
     def _app(self) -> Leveler:
         brokers = {"default": BrokerSettings(url=self._subject.direct_url)}
-        return Leveler(settings=Settings(brokers=brokers, queues={QUEUE: queue_settings(ordered=self._plan.ordered)}))
+        queue = queue_settings(ordered=self._plan.ordered, timeout_seconds=self._subject.timeout_seconds)
+        return Leveler(settings=Settings(brokers=brokers, queues={QUEUE: queue}))
 
     async def _declare(self) -> None:
         async with self._app() as app:

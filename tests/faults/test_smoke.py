@@ -38,11 +38,21 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
         "cut during a delivery",
         "cut before the reply to a completion",
     ),
+    "storagequeue": (
+        "SIGKILL",
+        "SIGTERM",
+        "broker SIGTERMed",
+        "all connections reset",
+        "cut during a send",
+        "cut before the reply to a send",
+        "cut before the reply to a completion",
+        "cut before the reply to a renewal or give-back",
+    ),
 }
 #: RabbitMQ counts a delivery of everything that a lost connection, or a killed process, had fetched. Where killers and
 #: connections that are cut come together as thick as here, good messages are counted beyond max_deliveries; killers
 #: have a test of their own below.
-KILLERS: Final[Mapping[str, int]] = {"sqlite": 2, "rabbitmq": 0, "redis": 2}
+KILLERS: Final[Mapping[str, int]] = {"sqlite": 2, "rabbitmq": 0, "redis": 2, "storagequeue": 2}
 #: What the proof needs: a bug, the faults that bring it out on a broker, and what it is seen as.
 PLANTED: Final = [
     ("sqlite", "acknowledge_first", (), "lost"),
@@ -52,6 +62,8 @@ PLANTED: Final = [
     ("redis", "forget_unknown_sends", ("cut before a send",), "lost"),
     ("redis", "call_unknown_sends_refused", ("cut before the reply to a send",), "duplicated without a cause"),
     ("redis", "believe_in_completions", ("cut before a completion",), "duplicated without a cause"),
+    ("storagequeue", "call_unknown_sends_refused", ("cut before the reply to a send",), "duplicated without a cause"),
+    ("storagequeue", "believe_in_completions", ("cut before a completion",), "duplicated without a cause"),
     ("rabbitmq", "forget_unknown_sends", ("cut before a publish",), "lost"),
     ("rabbitmq", "call_unknown_sends_refused", ("cut before a confirm",), "duplicated without a cause"),
     ("rabbitmq", "believe_in_completions", ("cut before an ack",), "duplicated without a cause"),

@@ -36,10 +36,14 @@ MAX_ATTEMPTS = 5
 DRAIN_SECONDS = 5.0
 
 
-def queue_settings(*, ordered: bool) -> QueueSettings:
+#: How long a run may take, for the processes under test.
+TIMEOUT = "FAULTS_TIMEOUT_SECONDS"
+
+
+def queue_settings(*, ordered: bool, timeout_seconds: float | None = None) -> QueueSettings:
     return QueueSettings(
         lease_seconds=LEASE_SECONDS,
-        timeout_seconds=30.0,
+        timeout_seconds=timeout_seconds or float(os.environ[TIMEOUT]),
         retry=RetryPolicy(max_attempts=MAX_ATTEMPTS, initial_seconds=0.1, cap_seconds=1.0),
         ordered=ordered,
     )
@@ -113,7 +117,8 @@ async def _do(work: Work, ctx: Context) -> None:
         case "block-loop":
             time.sleep(0.3)  # noqa: ASYNC251  # on purpose: a rude handler
         case "long":
-            await asyncio.sleep(LEASE_SECONDS * 1.5)
+            # Longer than a lease, where it can be renewed.
+            await asyncio.sleep(min(LEASE_SECONDS * 1.5, float(os.environ[TIMEOUT]) * 0.6))
         case "flaky" if ctx.attempt < 3:
             raise ConnectionError("not yet")
         case "thread":

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from leveler import Context, Reject, Retry, RetryPolicy
+from leveler.consumer.watchdog import LOOK_SECONDS
 from leveler.errors import BrokerUnavailable, LeaseLost, ReceiverLost
 from leveler.events import ReceiverDown, ReceiverReady, SettlementFailed
 from leveler.testing import TestApp
@@ -36,6 +37,39 @@ async def test_a_receiver_lost_while_idle_is_made_anew(stage: Stage) -> None:
         await t.send(QUEUE, "second")
         await t.advance(1)
         assert len(t.completed) == 2
+
+
+async def test_a_receiver_that_brings_nothing_although_there_is_something_is_made_anew(stage: Stage) -> None:
+    stage.need(stage.can().depth != "none" and not stage.can().push, "depth to go by")
+
+    async def handle(order: str) -> None: ...
+
+    async with stage.run(stage.app(handle)) as t:
+        await t.send(QUEUE, "first")
+        await t.drain()
+        t.adapter.deafen_receivers()
+        await t.advance(LOOK_SECONDS * 3)
+        assert kinds(t, ReceiverDown) == []  # nothing came, and there was nothing
+        await t.send(QUEUE, "second")
+        await t.advance(LOOK_SECONDS * 3)
+        assert kinds(t, ReceiverReady, ReceiverDown) == [ReceiverReady, ReceiverDown, ReceiverReady]
+        assert len(t.completed) == 2
+
+
+async def test_a_receiver_that_waits_for_what_others_have_is_left_alone(stage: Stage) -> None:
+    stage.need(stage.can().ordering, "order")
+    others = asyncio.Event()
+
+    async def handle(order: int) -> None:
+        await others.wait()
+
+    app = stage.app(handle, ordered=True, timeout_seconds=250.0, lease_seconds=300.0)
+    async with stage.run(app) as first, stage.after(first, stage.app(handle, ordered=True)) as t:
+        await first.send_many(QUEUE, [1, 2], key="customer")
+        await t.advance(LOOK_SECONDS * 4)
+        assert kinds(first, ReceiverDown) == kinds(t, ReceiverDown) == []
+        others.set()
+        await t.drain()
 
 
 async def test_a_receiver_lost_with_deliveries_in_the_buffer_loses_none(stage: Stage) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from leveler.adapter import Abandon, Delivery
+from leveler.adapter import Abandon, Capabilities, Delivery
 from leveler.consumer import consumer, handler, settlement
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.consumer import Consumer
@@ -18,12 +18,12 @@ from leveler.consumer.decision import Rules
 from leveler.consumer.held import TIMEOUT, Held
 from leveler.consumer.intake import Intake
 from leveler.consumer.lease import Leases
-from leveler.consumer.limits import Gate
+from leveler.consumer.limits import Limits
+from leveler.downstreams import Downstreams
 from leveler.errors import LeaseLost, LevelerError
 from leveler.message import Death, Message
 from leveler.outcome import Outcome, Retry, Snooze, Throttled
-from leveler.runtime import Runtime, _made
-from leveler.settings import LimitSettings
+from leveler.settings import ConsumerSettings
 from tests.flow import test_broken_broker as broken_broker
 from tests.flow import test_drain as drain
 from tests.flow import test_leases as leases
@@ -38,9 +38,10 @@ Story = Callable[..., Coroutine[Any, Any, None]]
 _failures = settlement._failures
 _sort = settlement.sort
 _handle = Consumer._handle
-_give_back = Consumer._give_back
+_stop = Consumer.stop
 _keep = Consumer._keep
 _cut = handler._cut
+_limits = Downstreams.limits
 
 
 def acknowledges_before_the_handler(patch: pytest.MonkeyPatch) -> None:
@@ -78,11 +79,11 @@ def sleeps_a_delay_in_the_worker(patch: pytest.MonkeyPatch) -> None:
 
 
 def a_stop_gives_nothing_back(patch: pytest.MonkeyPatch) -> None:
-    def give_back(self: Consumer, unstarted: Any) -> None:
-        if not self._runs.closed:
-            _give_back(self, unstarted)
+    async def stop(self: Consumer, drain_seconds: float) -> int:
+        patch.setattr(self._returns, "give_back", lambda unstarted: None)
+        return await _stop(self, drain_seconds)
 
-    patch.setattr(Consumer, "_give_back", give_back)
+    patch.setattr(Consumer, "stop", stop)
 
 
 def has_no_quarantine(patch: pytest.MonkeyPatch) -> None:
@@ -141,10 +142,10 @@ def counts_what_is_not_the_fault_of_the_message(patch: pytest.MonkeyPatch) -> No
 
 
 def shares_no_downstream(patch: pytest.MonkeyPatch) -> None:
-    def gate(self: Runtime, downstream: str, settings: LimitSettings) -> Gate:
-        return Gate(downstream, _made(settings, self.clock), self.clock)
+    def limits(self: Downstreams, queue: str, consumer: ConsumerSettings, can: Capabilities) -> tuple[Limits, int]:
+        return _limits(Downstreams(self._settings, self._clock, self._rng), queue, consumer, can)
 
-    patch.setattr(Runtime, "_shared_gate", gate)
+    patch.setattr(Downstreams, "limits", limits)
 
 
 def keeps_no_lanes(patch: pytest.MonkeyPatch) -> None:

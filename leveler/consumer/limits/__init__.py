@@ -8,6 +8,7 @@ one starts / one has ended       Limit.start / Limit.finish; Limit.take_back for
 
 from leveler.consumer.limits.adaptive import AdaptiveConcurrency as AdaptiveConcurrency
 from leveler.consumer.limits.adaptive import Phase as Phase
+from leveler.consumer.limits.algorithms import Adaptive as Adaptive
 from leveler.consumer.limits.algorithms import adaptive as adaptive
 from leveler.consumer.limits.breaker import Breaker as Breaker
 from leveler.consumer.limits.breaker import BreakerPolicy as BreakerPolicy
@@ -16,10 +17,13 @@ from leveler.consumer.limits.concurrency import FixedConcurrency as FixedConcurr
 from leveler.consumer.limits.gate import Gate as Gate
 from leveler.consumer.limits.gate import Limits as Limits
 from leveler.consumer.limits.limit import Limit as Limit
+from leveler.consumer.limits.limit import Refusal as Refusal
 from leveler.consumer.limits.limit import Verdict as Verdict
+from leveler.consumer.limits.memory import Memory as Memory
 from leveler.consumer.limits.rate import Rate as Rate
 
 __all__ = [
+    "Adaptive",
     "AdaptiveConcurrency",
     "Breaker",
     "BreakerPolicy",
@@ -27,8 +31,10 @@ __all__ = [
     "Gate",
     "Limit",
     "Limits",
+    "Memory",
     "Phase",
     "Rate",
+    "Refusal",
     "State",
     "Verdict",
     "adaptive",

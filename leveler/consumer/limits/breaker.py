@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Final
 
 from leveler.consumer.limits.limit import Verdict
+from leveler.errors import ConfigError
 
 # The first look is early, for what was only a hiccup. Then there is a second between two of them, at least.
 _FIRST_PROBE_SECONDS: Final = 0.5
@@ -44,6 +45,14 @@ class BreakerPolicy:
     window_seconds: float = 10.0
     #: Fewer runs than this prove nothing.
     min_runs: int = 20
+
+    def __post_init__(self) -> None:
+        if not 0 < self.error_ratio <= 1:
+            raise ConfigError(f"breaker.error_ratio is {self.error_ratio}: expected more than 0, and 1 at most")
+        if not 0 < self.window_seconds < float("inf"):
+            raise ConfigError(f"breaker.window is {self.window_seconds} s: expected more than 0")
+        if self.min_runs < 1:
+            raise ConfigError(f"breaker.min_runs is {self.min_runs}: expected 1 or more")
 
 
 class Breaker:

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
 
 from leveler.clock import Clock, Timer
-from leveler.consumer.limits.limit import Limit, Verdict
+from leveler.consumer.limits.breaker import Breaker, State
+from leveler.consumer.limits.limit import Limit, Refusal, Verdict
+from leveler.consumer.limits.memory import Memory
 
 _Waiter = tuple["asyncio.Future[bool]", int, object]
+
+#: What was received may well wait so long; what is to wait longer had better wait at the broker. So much before the end
+#: of a pause everybody gets ready again, and nobody is first because he noticed first.
+SHORT_PAUSE_SECONDS: Final = 1.0
 
 
 class Gate:
@@ -31,6 +39,10 @@ class Gate:
         self._timer: Timer | None = None
         self._paused_until = float("-inf")
         self._listeners: list[Callable[[], object]] = []
+        self._watchers: list[Callable[[], object]] = []
+        self._breaker = next((limit for limit in self.limits if isinstance(limit, Breaker)), None)
+        if self._breaker is not None:
+            self._breaker.listen(lambda now, state: self._tell_watchers())
 
     def listen(self, changed: Callable[[], object]) -> None:
         """Call `changed` whenever more runs than before might start."""
@@ -38,6 +50,24 @@ class Gate:
 
     def unlisten(self, changed: Callable[[], object]) -> None:
         self._listeners.remove(changed)
+
+    def watch(self, turned: Callable[[], object]) -> None:
+        """Call `turned` whenever `shut_seconds` may have become something else than time makes of it."""
+        self._watchers.append(turned)
+
+    def unwatch(self, turned: Callable[[], object]) -> None:
+        self._watchers.remove(turned)
+
+    @property
+    def is_down(self) -> bool:
+        """The downstream does not do its work: what fails there now says nothing about its message."""
+        return self._breaker is not None and self._breaker.state is not State.CLOSED
+
+    def shut_seconds(self) -> float:
+        """For how long surely nothing starts, so that nothing need be held here; infinity while a probe decides."""
+        now = self._clock.monotonic()
+        broken = self._breaker.wait(now) if self._breaker is not None else 0.0
+        return max(0.0, broken, self._paused_until - now - SHORT_PAUSE_SECONDS)
 
     def credit(self, horizon_seconds: float) -> float:
         """How many runs could start within the horizon, beyond those that wait already."""
@@ -96,6 +126,8 @@ class Gate:
         for limit in self.limits:
             limit.take_back(runs)
         self._let_others()
+        if self.is_down:  # it may have been the probe
+            self._tell_watchers()
 
     def refuse(self, owner: object) -> None:
         """Send everyone of `owner` who waits away: it stops."""
@@ -110,6 +142,19 @@ class Gate:
         """Start nothing for so long: the downstream asked for it."""
         self._paused_until = max(self._paused_until, self._clock.monotonic() + seconds)
         self._wake_after(seconds)
+        if seconds > SHORT_PAUSE_SECONDS:
+            self._tell_watchers()
+
+    def hear(self, verdict: Verdict) -> None:
+        """A run that was let in elsewhere has met this downstream too, and that is how it went."""
+        now = self._clock.monotonic()
+        for limit in self.limits:
+            limit.start(now, 1)
+            limit.finish(now, 1, 0.0, verdict)
+
+    def _tell_watchers(self) -> None:
+        for turned in self._watchers:
+            turned()
 
     def _let_others(self) -> None:
         if self._waiters:
@@ -159,11 +204,35 @@ class Gate:
 
 
 class Limits:
-    """The gates that a consumer's runs pass: its own first, then its downstream's, always in this order."""
+    """The gates that a consumer's runs pass: its own first, then its downstream's, always in this order.
 
-    def __init__(self, gates: Sequence[Gate]) -> None:
+    Args:
+        gates: those.
+        downstreams: all that there are, by name: a handler may meet others besides.
+        memory: what may be held.
+    """
+
+    def __init__(
+        self,
+        gates: Sequence[Gate],
+        downstreams: Mapping[str, Gate] = MappingProxyType({}),
+        memory: Memory | None = None,
+    ) -> None:
         self.gates = tuple(gates)
+        self.memory = memory
+        self._downstreams = downstreams
         self._refusals = 0
+
+    def listen(self, changed: Callable[[], object], turned: Callable[[], object]) -> None:
+        """See `Gate.listen` and `Gate.watch`."""
+        for gate in self.gates:
+            gate.listen(changed)
+            gate.watch(turned)
+
+    def unlisten(self, changed: Callable[[], object], turned: Callable[[], object]) -> None:
+        for gate in self.gates:
+            gate.unlisten(changed)
+            gate.unwatch(turned)
 
     def credit(self, horizon_seconds: float) -> float:
         return min(gate.credit(horizon_seconds) for gate in self.gates)
@@ -211,10 +280,27 @@ class Limits:
             started.append(gate)
         return None
 
-    def release(self, runs: int, latency_seconds: float, verdict: Verdict) -> None:
-        """`runs` have ended, after `latency_seconds` each."""
+    def release(self, runs: int, latency_seconds: float, verdict: Verdict, refusal: Refusal | None = None) -> None:
+        """`runs` have ended, after `latency_seconds` each.
+
+        Args:
+            runs: how many.
+            latency_seconds: of each.
+            verdict: on all of these downstreams, unless the refusal names one.
+            refusal: what one of them asked for; it is paused for all who use it.
+        """
+        if refusal is None:
+            for gate in self.gates:
+                gate.finish(runs, latency_seconds, verdict)
+            return
+        refused = self._met(refusal.downstream)
+        if refusal.pause_seconds > 0:  # before anybody starts because of this end
+            refused.pause(refusal.pause_seconds)
         for gate in self.gates:
-            gate.finish(runs, latency_seconds, verdict)
+            is_meant = refusal.downstream is None or gate is refused
+            gate.finish(runs, latency_seconds, verdict if is_meant else Verdict.NOTHING)
+        if refused not in self.gates:
+            refused.hear(verdict)
 
     def take_back(self, runs: int) -> None:
         """`runs` that were acquired do not start after all."""
@@ -227,7 +313,18 @@ class Limits:
         for gate in self.gates:
             gate.refuse(self)
 
+    def is_down(self) -> bool:
+        """What fails now says nothing about its message; see `Gate.is_down`."""
+        return any(gate.is_down for gate in self.gates)
+
+    def shut_seconds(self) -> float:
+        """For how long surely nothing starts; see `Gate.shut_seconds`."""
+        return max(gate.shut_seconds() for gate in self.gates)
+
     def pause(self, seconds: float, downstream: str | None) -> None:
-        """Pause `downstream`, or the one nearest to the downstream where none is named."""
+        """Pause `downstream` for all who use it, or the one nearest to the downstream where none is named."""
+        self._met(downstream).pause(seconds)
+
+    def _met(self, downstream: str | None) -> Gate:
         named = [gate for gate in self.gates if gate.name == downstream]
-        (named[0] if named else self.gates[-1]).pause(seconds)
+        return named[0] if named else self._downstreams.get(downstream or "", self.gates[-1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 
 class Verdict(Enum):
@@ -14,6 +14,15 @@ class Verdict(Enum):
     OVERLOAD = "overload"
     #: It says nothing: snoozed, rejected, cut short by us.
     NOTHING = "nothing"
+
+
+class Refusal(NamedTuple):
+    """A downstream said that it has too much to do."""
+
+    #: Which one; None = the one nearest to the handler.
+    downstream: str | None
+    #: For how long it wants to be left alone.
+    pause_seconds: float
 
 
 class Limit(Protocol):

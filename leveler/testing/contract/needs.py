@@ -16,6 +16,7 @@ PEEK: Final = Need("peek", lambda t: t.can.peek)
 DEPTH: Final = Need("depth", lambda t: t.can.depth != "none")
 UNCOUNTED: Final = Need("uncounted", lambda t: t.can.uncounted != "none")
 CONCURRENT_VERBS: Final = Need("concurrent verbs", lambda t: t.can.concurrent_verbs)
+BOUNDS_BYTES: Final = Need("bounds bytes", lambda t: t.can.bounds_bytes)
 BATCHES: Final = Need("batches", lambda t: t.can.max_batch > 1)
 
 #: The lease ends with time alone, whoever holds the connection.

@@ -6,15 +6,19 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Final
 
+from tests.faults.subjects.cloudtasks import cloudtasks
 from tests.faults.subjects.rabbitmq import rabbitmq
 from tests.faults.subjects.redis import redis
 from tests.faults.subjects.sqlite import sqlite
+from tests.faults.subjects.storagequeue import storagequeue
 from tests.faults.subjects.subject import Place, Subject
 
 SUBJECTS: Final[Mapping[str, Callable[[Place], AbstractContextManager[Subject]]]] = {
     "sqlite": sqlite,
     "rabbitmq": rabbitmq,
     "redis": redis,
+    "cloudtasks": cloudtasks,
+    "storagequeue": storagequeue,
 }
 
 #: Those that keep the messages of one key in order.

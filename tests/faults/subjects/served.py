@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import cycle
 from typing import Final, get_args
+from urllib.parse import urlsplit
 
 from tests.containers.broker import BROKERS, Options
 from tests.containers.find import server
@@ -40,9 +41,10 @@ def served(
     *,
     conversation: NewConversation,
     operations: Mapping[str, str],
-    alarm: Alarm,
     delete: Callable[[Server], None],
     options: Options,
+    alarm: Alarm | None = None,
+    lasting: bool = True,
     query: str = "",
     copies: bool = False,
     calm_seconds: float = 0.0,
@@ -54,49 +56,54 @@ def served(
         place: how it shall run.
         conversation: its protocol.
         operations: what can be cut, in words for people, and as the protocol's module calls it.
-        alarm: makes it run out of memory, or ends that.
         delete: removes the queue from under everybody.
         options: its own.
+        alarm: makes it run out of memory, or ends that; None if nobody can.
+        lasting: whether what it has accepted survives its SIGKILL. Else it is told to end, unless asked for.
         query: of the URL of the processes under test.
         calm_seconds: how long it runs in peace before the first fault.
         copies: whether settlements other than a completion are made of copies.
     """
     with (
         server(name, place.wish, options) as running,
-        Proxy(free_ports(), int(running.url.rsplit(":", 1)[1].partition("/")[0]), conversation) as proxy,
+        Proxy(free_ports(), urlsplit(running.url).port or 0, conversation) as proxy,
     ):
         url = BROKERS[name].url(proxy.port)
         faults = [
-            *_of_the_server(running, alarm, delete),
+            *_of_the_server(running, alarm, delete, lasting=lasting),
             *_of_the_way(proxy),
             *_cuts(proxy, operations),
         ]
         yield Subject(
-            name, running.label, f"{url}?{query}" if query else url, running.url, faults, calm_seconds, copies
+            name, running.label, f"{url}{'&' if '?' in url else '?'}{query}", running.url, faults, calm_seconds, copies
         )
 
 
-def _of_the_server(running: Server, alarm: Alarm, delete: Callable[[Server], None]) -> Sequence[Fault]:
-    return [
-        Fault("broker SIGKILLed", partial(_killed, running), 8.0),
-        Fault("broker out of memory", partial(_alarmed, running, alarm), 5.0),
-        Fault("broker SIGSTOPped", partial(_frozen, running), _AWAY_SECONDS),
-        Fault("broker restarted every 10 s", partial(_restarted, running), 3 * _RESTART_EVERY_SECONDS),
-        Fault("queue deleted", partial(_deleted, running, delete), 2.0, loses=True),
-    ]
+def _of_the_server(
+    running: Server, alarm: Alarm | None, delete: Callable[[Server], None], *, lasting: bool
+) -> Iterator[Fault]:
+    end = running.kill if lasting else running.stop
+    yield Fault("broker SIGKILLed", partial(_ended, running, running.kill), 8.0, loses=not lasting)
+    if not lasting:
+        yield Fault("broker SIGTERMed", partial(_ended, running, running.stop), 8.0)
+    if alarm:
+        yield Fault("broker out of memory", partial(_alarmed, running, alarm), 5.0)
+    yield Fault("broker SIGSTOPped", partial(_frozen, running), _AWAY_SECONDS)
+    yield Fault("broker restarted every 10 s", partial(_restarted, running, end), 3 * _RESTART_EVERY_SECONDS)
+    yield Fault("queue deleted", partial(_deleted, running, delete), 2.0, loses=True)
 
 
-def _killed(running: Server, notes: Notes) -> None:
+def _ended(running: Server, end: Callable[[], None], notes: Notes) -> None:
     notes.strike()
-    running.kill()
+    end()
     running.start()
     notes.back()
 
 
-def _restarted(running: Server, notes: Notes) -> None:
+def _restarted(running: Server, end: Callable[[], None], notes: Notes) -> None:
     for _ in range(3):
         again_at = time.monotonic() + _RESTART_EVERY_SECONDS
-        _killed(running, notes)
+        _ended(running, end, notes)
         time.sleep(max(0.0, again_at - time.monotonic()))
 
 

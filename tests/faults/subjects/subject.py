@@ -65,3 +65,7 @@ class Subject:
     #: Whether what is retried, returned or dead-lettered is a copy whose source is acknowledged afterwards, with no
     #: answer to that: a fault between the two leaves both.
     copies: bool = False
+    #: Whether a completion is an answer that nobody confirms: a fault behind it leaves the message.
+    answers: bool = False
+    #: How long a run may take; less than the lease where no lease can be extended.
+    timeout_seconds: float = 30.0

@@ -12,6 +12,7 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader, ProtocolHeader
 
 from tests.faults.wire.amqp import AmqpConversation
+from tests.faults.wire.http import HttpConversation, Request
 from tests.faults.wire.resp import RespConversation
 from tests.faults.wire.unit import Unit
 
@@ -103,3 +104,41 @@ def test_a_command_is_called_what_the_caller_calls_it() -> None:
     [unit] = talk.requests(command(b"EVALSHA", b"abc", b"0"))
     [reply] = talk.replies(b":1\r\n")
     assert (unit.name, reply.name) == ("complete", "complete reply")
+
+
+#: What ends a head may stand in a body, and what looks like a request, too.
+ASKED = [
+    b"GET /q/messages?n=32 HTTP/1.1\r\nHost: h\r\n\r\n",
+    b"POST /q/messages HTTP/1.1\r\ncontent-length: 20\r\n\r\nGET / HTTP/1.1\r\n\r\n..",
+    b"POST /q HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\n0\r\n\r\n\r\n0\r\n\r\n",
+    b"HEAD /q HTTP/1.1\r\n\r\n",
+    b"DELETE /q/messages/7 HTTP/1.1\r\n\r\n",
+    b"GET /q/messages?n=1 HTTP/1.1\r\n\r\n",
+]
+ANSWERED = [
+    b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+    b"HTTP/1.1 100 Continue\r\n\r\n",
+    b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n",
+    b"HTTP/1.1 204 No Content\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\n\r\nnothing",
+]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])
+def test_http_requests_and_their_replies_are_recognised_across_the_borders_of_chunks(size: int) -> None:
+    talk = HttpConversation(lambda request: request.method, is_empty=lambda body: body == b"nothing")
+    requests = in_chunks(talk.requests, b"".join(ASKED), size)
+    replies = in_chunks(talk.replies, b"".join(ANSWERED), size)
+    assert [unit.data for unit in requests] == ASKED
+    assert [unit.data for unit in replies] == ANSWERED
+    assert [unit.name for unit in requests] == ["GET", "POST", "POST", "HEAD", "DELETE", "GET"]
+    named = ["GET reply", "", "POST reply", "POST reply", "HEAD reply", "DELETE reply", ""]
+    assert [unit.name for unit in replies] == named
+
+
+def test_an_http_request_is_called_by_all_that_is_in_it() -> None:
+    seen: list[Request] = []
+    [*HttpConversation(lambda request: seen.append(request) or "").requests(ASKED[1])]  # type: ignore[func-returns-value]
+    assert seen == [Request("POST", "/q/messages", {"content-length": "20"}, b"GET / HTTP/1.1\r\n\r\n..")]

@@ -6,7 +6,7 @@ import asyncio
 import math
 
 from leveler.testing.contract.case import case
-from leveler.testing.contract.needs import TIMED_LEASE
+from leveler.testing.contract.needs import BOUNDS_BYTES, TIMED_LEASE
 from leveler.testing.contract.rig import Rig, ids
 
 
@@ -144,3 +144,51 @@ async def a_completed_message_never_comes_again(t: Rig) -> None:
     await receiver.complete([delivery])
     await t.elapse(t.lease)
     await t.hidden()
+
+
+@case(BOUNDS_BYTES)
+async def no_more_bytes_come_than_were_allowed(t: Rig) -> None:
+    """`Receiver.bound_bytes`: of those that are next, as many as fit, in order; what does not fit stays."""
+    sent = [t.message(body=b'"%b"' % (b"x" * size)) for size in (98, 98, 298, 98, 98)]
+    await t.sender().send(sent)
+    receiver = t.receiver()
+    receiver.bound_bytes(250)
+    first = await t.receive(receiver, 5)
+    assert ids(first) == ids(sent[:2]), "two of 100 bytes fit, and the third would be too much"
+    receiver.bound_bytes(50)
+    assert await t.receive(receiver, 5, 0.2) == [], "nothing fits"
+    receiver.bound_bytes(300)
+    assert ids(await t.receive(receiver, 5)) == ids(sent[2:3])
+    receiver.bound_bytes(1000)
+    assert ids(await t.take(receiver, 2)) == ids(sent[3:])
+
+
+@case(BOUNDS_BYTES)
+async def what_is_larger_than_was_allowed_comes_alone(t: Rig) -> None:
+    """`Receiver.bound_bytes`: a message must not wait for ever because it is large."""
+    sent = [t.message(body=b'"%b"' % (b"x" * 998)) for _ in range(2)]
+    await t.sender().send(sent)
+    receiver = t.receiver()
+    receiver.bound_bytes(10)
+    for message in sent:
+        came = await t.receive(receiver, 5)
+        assert ids(came) == [message.id]
+        assert await t.receive(receiver, 5, 0.2) == []
+        await receiver.complete(came)
+
+
+@case(BOUNDS_BYTES)
+async def a_receive_that_waits_for_room_hears_that_there_is_some(t: Rig) -> None:
+    """`Receiver.bound_bytes`: also in the receive that is under way."""
+    sent = [t.message(body=b'"%b"' % (b"x" * 98)) for _ in range(2)]
+    await t.sender().send(sent)
+    receiver = t.receiver()
+    receiver.bound_bytes(100)
+    assert ids(await t.receive(receiver, 5)) == ids(sent[:1])
+    receiver.bound_bytes(1)
+    waiting = asyncio.ensure_future(receiver.receive(5, t.patience))
+    await t.elapse(0.1)
+    assert not waiting.done()
+    receiver.bound_bytes(100)
+    await t.elapse(0.1)
+    assert ids(await waiting) == ids(sent[1:])

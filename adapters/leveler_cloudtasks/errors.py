@@ -1,0 +1,56 @@
+"""The one seam where errors of Google's client become leveler's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from google.api_core import exceptions as google
+from google.auth.exceptions import GoogleAuthError
+
+from leveler.errors import (
+    AccessDenied,
+    BrokerError,
+    BrokerUnavailable,
+    ConfigError,
+    LevelerError,
+    MessageTooLarge,
+    QueueNotFound,
+    SendUnknown,
+)
+
+
+@contextmanager
+def mapped(what: str, *, sends: bool = False) -> Iterator[None]:
+    """Whatever the client raises inside is raised as ours.
+
+    Args:
+        what: was asked for, as an error begins with it.
+        sends: a call whose answer was lost may have been done, and must not be said not to be.
+    """
+    try:
+        yield
+    except (google.GoogleAPICallError, google.RetryError, GoogleAuthError) as error:
+        raise _ours(error, what, sends) from error
+
+
+def _ours(error: Exception, what: str, sends: bool) -> LevelerError:
+    text = f"{what}: {getattr(error, 'message', '') or error}"
+    match error:
+        case google.NotFound():
+            return QueueNotFound(f"{text} Declare it with declare: create, or check its name, project and location")
+        case google.PermissionDenied() | google.Unauthenticated() | GoogleAuthError():
+            return AccessDenied(f"{text} Give these credentials the roles that Cloud Tasks asks for")
+        case google.FailedPrecondition():
+            return ConfigError(f"{text} The name of a deleted queue is free again after 7 days: choose another")
+        case google.InvalidArgument() if "too large" in str(error):
+            return MessageTooLarge(text)
+        case google.InvalidArgument():
+            return ConfigError(text)
+        case google.DeadlineExceeded() | google.RetryError() | google.ServiceUnavailable() | google.Cancelled() if (
+            sends
+        ):
+            return SendUnknown(f"{text} It may or may not be queued: send it again with the same id")
+        case google.DeadlineExceeded() | google.RetryError() | google.ServiceUnavailable() | google.TooManyRequests():
+            return BrokerUnavailable(text)
+    return BrokerError(text)

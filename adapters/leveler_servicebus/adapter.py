@@ -1,0 +1,268 @@
+"""ServiceBusAdapter: one namespace, as seen by one process."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self
+from weakref import WeakSet
+
+from azure.servicebus import ServiceBusMessageState, ServiceBusReceiveMode, ServiceBusSubQueue
+from azure.servicebus.aio import ServiceBusClient
+
+from leveler.adapter import Adapter, Capabilities, Depth, QueueSpec
+from leveler.clock import Clock
+from leveler.errors import AccessDenied, ConfigError, NotStarted, Unsupported
+from leveler.message import Message
+from leveler_servicebus.admin import Admin, Facts
+from leveler_servicebus.clocks import Clocks
+from leveler_servicebus.envelope import open_up
+from leveler_servicebus.holdings import Holdings
+from leveler_servicebus.links import MOST_TOKENS, Link, Settling, Taking
+from leveler_servicebus.options import ServiceBusOptions
+from leveler_servicebus.place import place_of
+from leveler_servicebus.receiver import ServiceBusReceiver
+from leveler_servicebus.sender import RESERVE_BYTES, ServiceBusSender
+
+_LEASE_SECONDS: Final = (5.0, 300.0)
+_DEDUP_SECONDS: Final = (20.0, 7 * 24 * 3600.0)
+#: Of one look, and of one bite of a purge.
+_MOST_SEEN: Final = 250
+#: Of the part of the deadline that one call of the library gets: a verb makes two at most.
+_PATIENCE: Final = 0.45
+_STANDARD_BYTES: Final = 256 * 1024
+
+
+class ServiceBusAdapter(Adapter):
+    """Queues of one namespace: ``servicebus://NAMESPACE.servicebus.windows.net`` with Entra ID, ``POLICY:KEY@`` before
+    it with a shared access policy."""
+
+    schemes: ClassVar[tuple[str, ...]] = ("servicebus",)
+    options: ClassVar[type[ServiceBusOptions]] = ServiceBusOptions
+
+    def __init__(self, url: str, options: ServiceBusOptions, *, clock: Clock, deadline_seconds: float) -> None:
+        super().__init__(url, options, clock=clock, deadline_seconds=deadline_seconds)
+        self._settings = options
+        self._place = place_of(url, options)
+        self._patience = deadline_seconds * _PATIENCE
+        self._clocks = Clocks()
+        self._facts: dict[str, Facts] = {}
+        self._link_bytes: dict[str, int] = {}
+        self._senders: dict[str, Link] = {}
+        #: What is held of each queue here, which the service counts as waiting.
+        self._held: defaultdict[str, WeakSet[Holdings]] = defaultdict(WeakSet)
+        self._life = AsyncExitStack()
+        self._opened: ServiceBusClient | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            credential = None if self._place.connection_string else await self._entra()
+            self._admin = Admin(self._place, credential, self.deadline_seconds * 0.9)
+            await self._admin.open()
+            self._life.push_async_callback(self._admin.close)
+            await self._look()
+            self._opened = await self._life.enter_async_context(self._client(credential))
+        except BaseException:
+            await self._life.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened = None
+        for link in self._senders.values():
+            await link.drop()
+        await self._life.aclose()
+
+    async def declare(self, queue: QueueSpec) -> Capabilities:
+        self._refuse(queue)
+        facts = await self._look_at(queue)
+        self._facts[queue.name] = facts
+        if queue.declare != "skip":
+            self._link_bytes[queue.name] = await self._sending(queue).ask(_size_of_batch)
+        return self._capabilities(queue, facts)
+
+    async def drop(self, queue: QueueSpec) -> None:
+        self._client_or_raise()
+        if link := self._senders.pop(queue.name, None):
+            await link.drop()
+        await self._admin.drop(queue.name)
+
+    def sender(self, queue: QueueSpec) -> ServiceBusSender:
+        most = self._link_bytes.get(queue.name, _STANDARD_BYTES)
+        return ServiceBusSender(queue, self._sending(queue), self.clock, max_link_bytes=most)
+
+    def receiver(self, queue: QueueSpec, *, capacity: int, dead: bool = False) -> ServiceBusReceiver:
+        facts = self._facts.get(queue.name, Facts(lock_seconds=queue.lease_seconds))
+        holdings = Holdings(capacity)
+        if not dead:
+            self._held[queue.name].add(holdings)
+        place = queue.dead_name if dead else queue.name
+        return ServiceBusReceiver(
+            queue,
+            Taking(partial(self._receiving, queue, dead), place, self._patience),
+            Settling(partial(self._receiving, queue, dead), place, self._patience),
+            self.sender(queue),
+            self.clock,
+            clocks=self._clocks,
+            holdings=holdings,
+            lock_seconds=facts.lock_seconds,
+            silence_seconds=self._settings.silence_seconds,
+            dead=dead,
+        )
+
+    async def depth(self, queue: QueueSpec) -> Depth:
+        """The service counts what is locked as waiting: what is known to be held here is taken off."""
+        self._client_or_raise()
+        counts = await self._admin.counts(queue.name)
+        ready = max(0, (counts.active_message_count or 0) - len(self._sequences(queue)))
+        return Depth(ready, None, counts.scheduled_message_count, counts.dead_letter_message_count, None)
+
+    async def peek(self, queue: QueueSpec, limit: int, *, dead: bool = False) -> Sequence[Message]:
+        """What is locked by others is shown, too: nobody but they can tell."""
+        if queue.ordered and not dead:
+            raise Unsupported(f"queue {queue.name!r}: nobody can look into all sessions at once")
+        link = Settling(partial(self._receiving, queue, dead), queue.name, self._patience)
+        held = set() if dead else self._sequences(queue)
+        try:
+            seen = await link.peek(min(limit + len(held), _MOST_SEEN))
+        finally:
+            await link.drop()
+        waiting = [
+            raw for raw in seen if raw.state is ServiceBusMessageState.ACTIVE and raw.sequence_number not in held
+        ]
+        return [open_up(raw, self.clock.now()) for raw in waiting[:limit]]
+
+    async def purge(self, queue: QueueSpec, *, dead: bool = False) -> int:
+        """What is scheduled or locked stays."""
+        if queue.ordered and not dead:
+            raise Unsupported(f"queue {queue.name!r}: nobody can empty all sessions at once: make the queue anew")
+        mode = ServiceBusReceiveMode.RECEIVE_AND_DELETE
+        link = Taking(partial(self._receiving, queue, dead, mode), queue.name, self._patience)
+        removed = 0
+        try:
+            while came := await link.take(_MOST_SEEN, 0.5):
+                removed += len(came)
+        finally:
+            await link.drop()
+        return removed
+
+    # -- links
+
+    def _client(self, credential: Any) -> ServiceBusClient:
+        if self._place.connection_string:
+            return ServiceBusClient.from_connection_string(self._place.connection_string, retry_total=0)
+        return ServiceBusClient(self._place.host, credential, retry_total=0)
+
+    def _client_or_raise(self) -> ServiceBusClient:
+        if self._opened is None:
+            raise NotStarted(f"{self!r} is not open: use it inside 'async with'")
+        return self._opened
+
+    def _sending(self, queue: QueueSpec) -> Link:
+        """One for all senders of a queue."""
+        if queue.name not in self._senders:
+            client = self._client_or_raise()
+            make = partial(client.get_queue_sender, queue.name)
+            self._senders[queue.name] = Link(make, queue.name, self._patience)
+        return self._senders[queue.name]
+
+    def _receiving(
+        self, queue: QueueSpec, dead: bool, mode: ServiceBusReceiveMode = ServiceBusReceiveMode.PEEK_LOCK
+    ) -> Any:
+        sub = ServiceBusSubQueue.DEAD_LETTER if dead else None
+        return self._client_or_raise().get_queue_receiver(queue.name, sub_queue=sub, receive_mode=mode)
+
+    async def _entra(self) -> Any:
+        try:
+            from azure.identity.aio import DefaultAzureCredential
+        except ModuleNotFoundError as error:
+            raise ConfigError(
+                f"{self._place}: without a policy and its key Entra ID says who we are, and azure-identity is not "
+                "installed: pip install 'leveler-mq[servicebus]'"
+            ) from error
+        return await self._life.enter_async_context(DefaultAzureCredential())
+
+    # -- queues
+
+    async def _look(self) -> None:
+        """Whether anybody is there. A key that may only send and listen is good enough."""
+        try:
+            await self._admin.look()
+        except AccessDenied:
+            return
+
+    async def _look_at(self, queue: QueueSpec) -> Facts:
+        self._client_or_raise()
+        assumed = Facts(
+            lock_seconds=queue.lease_seconds,
+            sessions=queue.ordered,
+            dedup_seconds=queue.dedup_seconds,
+            degraded=(_BLIND,),
+        )
+        if queue.declare == "skip":
+            return assumed
+        try:
+            return await self._admin.ensure(queue)
+        except AccessDenied:
+            return assumed
+
+    def _sequences(self, queue: QueueSpec) -> set[int]:
+        """Of what is held here."""
+        now = self.clock.monotonic()
+        return {receipt.sequence for holdings in self._held[queue.name] for receipt in holdings.current(now)}
+
+    def _refuse(self, queue: QueueSpec) -> None:
+        shortest, longest = _LEASE_SECONDS
+        if not shortest <= queue.lease_seconds <= longest:
+            raise ConfigError(
+                f"queue {queue.name!r}: lease is {queue.lease_seconds:g} s, and Service Bus keeps locks of "
+                f"{shortest:g} to {longest:g} s"
+            )
+        shortest, longest = _DEDUP_SECONDS
+        if queue.dedup_seconds and not shortest <= queue.dedup_seconds <= longest:
+            raise ConfigError(
+                f"queue {queue.name!r}: dedup is {queue.dedup_seconds:g} s, and Service Bus remembers ids for "
+                f"{shortest:g} s to {longest:g} s"
+            )
+        if queue.ordered:
+            raise ConfigError(f"queue {queue.name!r}: ordered is set, and sessions are not used yet: unset it")
+        if queue.max_depth is not None:
+            raise ConfigError(
+                f"queue {queue.name!r}: max_depth is set, and Service Bus bounds a queue by bytes only: unset it"
+            )
+
+    def _capabilities(self, queue: QueueSpec, facts: Facts) -> Capabilities:
+        plain = "messages cross the network as they are (insecure=true to another host)"
+        return Capabilities(
+            scope="network",
+            durable=True,
+            max_message_bytes=self._link_bytes.get(queue.name, _STANDARD_BYTES) - RESERVE_BYTES,
+            max_batch=MOST_TOKENS,
+            lease="timed",
+            lease_range_seconds=_LEASE_SECONDS,
+            uncounted="copy",
+            attempts="approximate",  # what came to a link that was lost has been counted
+            ordering=facts.sessions,
+            dedup_seconds=facts.dedup_seconds,
+            depth="approximate",
+            peek=not facts.sessions,
+            concurrent_verbs=True,
+            degraded=(*facts.degraded, *((plain,) if self._place.is_plain_to_another_host else ())),
+        )
+
+
+_BLIND: Final = (
+    "nobody has looked at the queue's settings (the key lacks Manage, or declare is skip): LockDuration, "
+    "MaxDeliveryCount and DefaultMessageTimeToLive may be weaker than what leveler promises"
+)
+
+
+async def _size_of_batch(sender: Any) -> int:
+    """What the link takes at once, as the service has said when it was opened."""
+    batch = await sender.create_message_batch()
+    return int(batch.max_size_in_bytes)

@@ -1,0 +1,166 @@
+"""Links: all that is used of the client library to receive and to settle. The one place that knows its insides.
+
+Its public way settles one message at a time, each with an answer that is waited for, and not at all well while the same
+receiver waits for messages: on one connection either starves the other. The service itself takes many settlements, or
+renewals, in one request. So there are two receivers: one takes, the other settles, by lock tokens, and both only ever
+do one thing at a time. A lock belongs to the queue and not to a link, so it survives a lost one.
+
+Whatever goes wrong with a link ends it: the next call makes a new one. The library's own repair is off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final, Literal, Protocol, TypeVar
+
+from azure.servicebus import ServiceBusReceivedMessage
+
+from leveler.errors import BrokerUnavailable, LeaseLost
+from leveler_servicebus.errors import Unanswered, translate
+
+_T = TypeVar("_T")
+
+#: What becomes of a message, in the service's words.
+Status = Literal["completed", "abandoned", "suspended"]
+
+_FAREWELL_SECONDS: Final = 1.0
+#: More would make a request of more than a frame.
+MOST_TOKENS: Final = 500
+
+
+class Closable(Protocol):
+    """What all of the library's senders and receivers have."""
+
+    async def __aenter__(self) -> Any: ...
+
+    async def close(self) -> None: ...
+
+
+class Link:
+    """A sender or a receiver of the library's, made when it is needed, and again when it has failed.
+
+    Args:
+        make: one that is not open yet.
+        place: the queue, for messages.
+        deadline_seconds: of one call.
+    """
+
+    def __init__(self, make: Callable[[], Closable], place: str, deadline_seconds: float) -> None:
+        self._make = make
+        self._place = place
+        self._deadline = deadline_seconds
+        self._open: Closable | None = None
+        self._busy = asyncio.Lock()
+
+    async def ask(self, verb: Callable[[Any], Awaitable[_T]], *, wait_seconds: float = 0.0) -> _T:
+        """The answer of one call, one at a time.
+
+        Args:
+            verb: the call, on what is open.
+            wait_seconds: for how long the call itself may wait.
+
+        Raises:
+            LevelerError: see `leveler_servicebus.errors`.
+        """
+        due = asyncio.get_running_loop().time() + self._deadline + wait_seconds
+        try:
+            async with asyncio.timeout_at(due), self._busy:
+                await self._opened()
+                try:
+                    return await verb(self._open)
+                except Exception as error:
+                    raise translate(error, self._place) from error
+        except LeaseLost:  # that is an answer
+            raise
+        except Exception as error:
+            await self.drop()
+            raise translate(error, self._place) from error
+        except asyncio.CancelledError:  # in the middle of a frame, perhaps
+            await self.drop()
+            raise
+
+    async def _opened(self) -> None:
+        if self._open is not None:
+            return
+        self._open = self._make()
+        try:
+            await self._open.__aenter__()
+        except Exception as error:
+            wrong = translate(error, self._place)
+            raise (BrokerUnavailable(str(wrong)) if isinstance(wrong, Unanswered) else wrong) from error
+
+    async def drop(self) -> None:
+        """End it. What has come and was not taken from it goes back at once, uncounted."""
+        if self._open is None:
+            return
+        was, self._open = self._open, None
+        try:
+            async with asyncio.timeout(_FAREWELL_SECONDS):
+                await was.close()
+        except Exception:  # it is gone already
+            return
+
+
+class Taking(Link):
+    """Takes messages."""
+
+    async def take(self, count: int, wait_seconds: float) -> Sequence[ServiceBusReceivedMessage]:
+        """Up to so many, waiting for the first; see `leveler_servicebus.appetite` for what comes after it."""
+
+        async def verb(receiver: Any) -> Sequence[ServiceBusReceivedMessage]:
+            came: Sequence[ServiceBusReceivedMessage] = await receiver.receive_messages(
+                count, max_wait_time=wait_seconds
+            )
+            if len(came) < count:
+                await self._quench(receiver)
+            return came
+
+        return await self.ask(verb, wait_seconds=wait_seconds)
+
+    async def stop(self) -> None:
+        """Take nothing more until the next `take`; what is on its way goes back."""
+        async with self._busy:
+            await self.drop()
+
+    async def _quench(self, receiver: Any) -> None:
+        """Or what comes next would be locked, with nobody to take it."""
+        try:
+            await receiver._amqp_transport.reset_link_credit_async(receiver._handler, 0)
+        except Exception:  # what has been taken is ours all the same
+            await self.drop()
+
+    async def probe(self) -> None:
+        """A question whose answer shows that there is still somebody at the other end."""
+        await self.ask(lambda receiver: receiver.peek_messages(1, timeout=self._deadline))
+
+
+class Settling(Link):
+    """Settles messages and renews their locks, many at once."""
+
+    async def settle(self, status: Status, tokens: Sequence[Any], *, reason: str = "", description: str = "") -> None:
+        """All of them, or an error for the whole: then some may have been settled."""
+        details = {"deadletter-reason": reason, "deadletter-description": description} if reason else None
+
+        async def verb(receiver: Any) -> None:
+            await receiver._do_retryable_operation(
+                receiver._settle_message_via_mgmt_link,
+                settlement=status,
+                lock_tokens=list(tokens),
+                dead_letter_details=details,
+            )
+
+        await self.ask(verb)
+
+    async def renew(self, tokens: Sequence[Any]) -> list[datetime]:
+        """When each ends now, in the service's time."""
+        answer = await self.ask(lambda receiver: receiver._renew_locks(*tokens, timeout=self._deadline))
+        return [datetime.fromtimestamp(stamp / 1000, UTC) for stamp in answer[b"expirations"]]
+
+    async def peek(self, count: int) -> Sequence[ServiceBusReceivedMessage]:
+        """The first ones, in whatever state."""
+        answer: Sequence[ServiceBusReceivedMessage] = await self.ask(
+            lambda receiver: receiver.peek_messages(count, sequence_number=1, timeout=self._deadline)
+        )
+        return answer

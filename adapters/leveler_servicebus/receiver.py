@@ -1,0 +1,267 @@
+"""ServiceBusReceiver: locks messages of one queue and settles them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Final
+
+from azure.servicebus import ServiceBusReceivedMessage
+
+from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver, Sender
+from leveler.clock import Clock
+from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
+from leveler.message import Message
+from leveler_servicebus.appetite import Appetite
+from leveler_servicebus.clocks import Clocks
+from leveler_servicebus.envelope import open_up, reason_and_description
+from leveler_servicebus.holdings import Holdings, Receipt
+from leveler_servicebus.links import Settling, Status, Taking
+from leveler_servicebus.settlement import settle
+
+#: How long the library waits at a time: nothing else ends its wait.
+_SLICE_SECONDS: Final = 0.5
+#: A look without a wait still has to go there and back.
+_SHORTEST_SECONDS: Final = 0.2
+#: What a receive under way gets to end by itself when its receiver is closed.
+_PATIENCE_SECONDS: Final = 2.0
+
+
+class ServiceBusReceiver(Receiver):
+    """
+    Args:
+        queue: where from.
+        taking: takes messages.
+        settling: settles them.
+        copies: sends what cannot be given back as it is.
+        clock: for waits and leases.
+        clocks: what the service's clock says.
+        holdings: nothing yet.
+        lock_seconds: how long a lock lasts in this queue.
+        silence_seconds: after so long it asks whether anybody is there.
+        dead: whether these are the dead letters; nothing is counted then.
+    """
+
+    def __init__(
+        self,
+        queue: QueueSpec,
+        taking: Taking,
+        settling: Settling,
+        copies: Sender,
+        clock: Clock,
+        *,
+        clocks: Clocks,
+        holdings: Holdings,
+        lock_seconds: float,
+        silence_seconds: float,
+        dead: bool,
+    ) -> None:
+        self._name = queue.dead_name if dead else queue.name
+        self._taking = taking
+        self._settling = settling
+        self._copies = copies
+        self._clock = clock
+        self._clocks = clocks
+        self._holdings = holdings
+        self._lock = lock_seconds
+        self._silence = silence_seconds
+        self._dead = dead
+        self._appetite = Appetite()
+        self._heard_at = clock.monotonic()
+        self._receiving = asyncio.Lock()
+        #: Rung when a wait for room may be over.
+        self._bell = asyncio.Event()
+        self._closed = False
+
+    async def hold(self, limit: int) -> None:
+        self._holdings.limit(limit)
+        self._bell.set()
+        if limit < 1 and not self._receiving.locked():  # else the receive under way does it
+            await self._taking.stop()
+
+    async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
+        self._check()
+        async with self._receiving:
+            deliveries = await self._receive(credit, self._clock.monotonic() + wait_seconds)
+            if self._holdings.stopped:
+                await self._taking.stop()
+        await asyncio.sleep(0)  # whoever asks a stopped receiver again and again must not stop the event loop
+        return deliveries
+
+    async def _receive(self, credit: int, until: float) -> Sequence[Delivery]:
+        while not self._holdings.stopped:
+            self._bell.clear()
+            now = self._clock.monotonic()
+            if (room := self._holdings.room(credit, now)) > 0:
+                if deliveries := await self._take(room, until - now):
+                    return deliveries
+            else:
+                await self._wait(min(until, self._holdings.first_end()))
+            if self._clock.monotonic() >= until:
+                break
+        return []
+
+    async def complete(self, deliveries: Sequence[Delivery]) -> None:
+        await self._settle(deliveries, self._as("completed"))
+
+    async def abandon(self, items: Sequence[Abandon]) -> None:
+        """In place where the service can; else a copy is sent first, which waits there."""
+        self._check()
+        failed: dict[int, LevelerError] = {}
+        held = self._held([item.delivery for item in items], failed)
+        copied = {place: one for place, one in held.items() if not self._dead and _takes_a_copy(items[place])}
+        back = {place: one for place, one in held.items() if place not in copied}
+        failed |= await self._each(back, self._as("abandoned"))
+        failed |= await self._replace(copied, items)
+        _refuse(failed)
+
+    async def dead_letter(self, items: Sequence[DeadLetter]) -> None:
+        if self._dead:
+            raise Unsupported(f"{self._name}: a dead letter cannot die again: complete it, or give it back")
+        self._check()
+        failed: dict[int, LevelerError] = {}
+        alike: defaultdict[tuple[str, str], dict[int, Receipt]] = defaultdict(dict)
+        for place, receipt in self._held([item.delivery for item in items], failed).items():
+            alike[reason_and_description(items[place].death)][place] = receipt
+        for (reason, description), receipts in alike.items():
+            failed |= await self._each(receipts, self._as("suspended", reason, description))
+        _refuse(failed)
+
+    async def extend(self, deliveries: Sequence[Delivery]) -> None:
+        async def renew(receipts: Sequence[Receipt]) -> None:
+            at = self._clock.monotonic()
+            await self._settling.renew([receipt.token for receipt in receipts])
+            for receipt in receipts:
+                receipt.leased_until = at + self._lock
+
+        self._check()
+        failed: dict[int, LevelerError] = {}
+        held = self._held(deliveries, failed)
+        failed |= await settle(held, renew)
+        for place, receipt in held.items():
+            deliveries[place].leased_until = receipt.leased_until
+            receipt.in_doubt = False  # to renew twice does no harm
+        _refuse(failed)
+
+    async def close(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        self._holdings.limit(0)
+        self._bell.set()
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await self._receiving.acquire()
+        except TimeoutError:
+            pass
+        await asyncio.gather(self._taking.drop(), self._settling.drop())
+
+    async def _take(self, room: int, wait_seconds: float) -> list[Delivery]:
+        asked, at = self._appetite.ask(room), self._clock.monotonic()
+        came = await self._taking.take(asked, max(_SHORTEST_SECONDS, min(wait_seconds, _SLICE_SECONDS)))
+        now = self._clock.monotonic()
+        self._appetite.got(asked, len(came), now - at)
+        if came:
+            self._heard_at = now
+        elif now - self._heard_at > self._silence:
+            await self._taking.probe()
+            self._heard_at = self._clock.monotonic()
+        deliveries = [self._delivery(raw, now) for raw in came]
+        # The lock of one that has lain about for too long is over already.
+        deliveries = [delivery for delivery in deliveries if delivery.leased_until > now]
+        self._holdings.add(delivery.receipt for delivery in deliveries)
+        return deliveries
+
+    def _delivery(self, raw: ServiceBusReceivedMessage, now: float) -> Delivery:
+        wall = self._clock.now()
+        left = self._lock
+        if raw.locked_until_utc is not None:
+            left = self._clocks.lock_seen(raw.locked_until_utc, self._lock, wall)
+        message = open_up(raw, wall)
+        attempt = 1 if self._dead else message.attempts + (raw.delivery_count or 0) + 1
+        receipt = Receipt(raw.lock_token, raw.sequence_number or 0, now + left)
+        return Delivery(message, attempt, receipt.leased_until, receipt)
+
+    async def _settle(
+        self, deliveries: Sequence[Delivery], act: Callable[[Sequence[Receipt]], Awaitable[None]]
+    ) -> None:
+        self._check()
+        failed: dict[int, LevelerError] = {}
+        failed |= await self._each(self._held(deliveries, failed), act)
+        _refuse(failed)
+
+    def _as(
+        self, status: Status, reason: str = "", description: str = ""
+    ) -> Callable[[Sequence[Receipt]], Awaitable[None]]:
+        async def act(receipts: Sequence[Receipt]) -> None:
+            tokens = [receipt.token for receipt in receipts]
+            await self._settling.settle(status, tokens, reason=reason, description=description)
+
+        return act
+
+    async def _replace(self, held: Mapping[int, Receipt], items: Sequence[Abandon]) -> dict[int, LevelerError]:
+        """Send a confirmed copy of each, once, then complete those whose copy is there."""
+        places = [place for place, receipt in held.items() if not receipt.has_copy]
+        failed: dict[int, LevelerError] = {}
+        try:
+            await self._copies.send([self._copy(items[place]) for place in places])
+        except BatchError as error:
+            failed = {places[index]: one for index, one in error.failed.items()}
+        for place in set(places).difference(failed):
+            held[place].has_copy = True
+        rest = {place: receipt for place, receipt in held.items() if place not in failed}
+        return failed | await self._each(rest, self._as("completed"))
+
+    def _copy(self, item: Abandon) -> Message:
+        message, now = item.delivery.message, self._clock.now()
+        return message.copy(
+            attempts=item.delivery.attempt - (not item.counted),
+            not_before=now + timedelta(seconds=item.delay_seconds) if item.delay_seconds > 0 else None,
+            failed_at=(message.failed_at or now) if item.counted else message.failed_at,
+        )
+
+    async def _each(
+        self, held: Mapping[int, Receipt], act: Callable[[Sequence[Receipt]], Awaitable[None]]
+    ) -> dict[int, LevelerError]:
+        failed = await settle(held, act)
+        for place, receipt in held.items():
+            if place not in failed or isinstance(failed[place], LeaseLost):
+                self._holdings.remove(receipt)
+        self._bell.set()
+        return failed
+
+    def _held(self, deliveries: Sequence[Delivery], failed: dict[int, LevelerError]) -> dict[int, Receipt]:
+        """Those that are still ours, by place; the others are `failed`."""
+        now = self._clock.monotonic()
+        held: dict[int, Receipt] = {}
+        for place, delivery in enumerate(deliveries):
+            if self._holdings.has(delivery.receipt, now):
+                held[place] = delivery.receipt
+            else:
+                failed[place] = LeaseLost(
+                    f"the lease of message {delivery.message.id!r} has ended: it is not ours to settle"
+                )
+        return held
+
+    async def _wait(self, until: float) -> None:
+        """For the bell, or until that time."""
+        timer = self._clock.call_later(until - self._clock.monotonic(), self._bell.set)
+        try:
+            await self._bell.wait()
+        finally:
+            timer.cancel()
+
+    def _check(self) -> None:
+        if self._closed:
+            raise ReceiverLost(f"a receiver of queue {self._name!r} has been closed: make a new one")
+
+
+def _takes_a_copy(item: Abandon) -> bool:
+    return item.delay_seconds > 0 or not item.counted
+
+
+def _refuse(failed: Mapping[int, LevelerError]) -> None:
+    if failed:
+        raise BatchError(failed)

@@ -1,0 +1,36 @@
+"""The Service Bus adapter keeps the contract, on leveler's emulator or on a real namespace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from leveler.testing.contract import UrlTarget
+from tests.containers.keeper import Kept
+from tests.contract.side_by_side import SideBySide
+
+
+class ServiceBus(UrlTarget):
+    """Queues of its own in a namespace that others use, too. Locks last for five seconds at least."""
+
+    def __init__(self, server: Kept, **spec: Any) -> None:
+        super().__init__(server.url, lease_seconds=5.0)
+        self.name = " ".join([server.label, *spec])
+        self.spec = spec
+
+
+class TestPlain(SideBySide):
+    jobs = 16
+
+    @pytest.fixture(autouse=True)
+    def _server(self, servicebus: Kept) -> None:
+        type(self).target = ServiceBus(servicebus)
+
+
+class TestDuplicateDetection(SideBySide):
+    jobs = 16
+
+    @pytest.fixture(autouse=True)
+    def _server(self, servicebus: Kept) -> None:
+        type(self).target = ServiceBus(servicebus, dedup_seconds=300.0)
