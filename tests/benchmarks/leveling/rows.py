@@ -8,7 +8,7 @@ from typing import Final
 
 from leveler import Adaptive
 from leveler.consumer.limits import Breaker, BreakerPolicy, FixedConcurrency, Limit, adaptive
-from leveler.settings import AlgorithmName
+from leveler.consumer.limits.algorithms import AlgorithmName
 from tests.benchmarks.leveling import references, worker
 from tests.benchmarks.leveling.downstream import Shape
 from tests.benchmarks.leveling.run import Row
