@@ -66,6 +66,10 @@ SUITES: Final[Mapping[str, Suite]] = {
             Turn("latency", 1_500),
         ],
     ),
+    "limits": Suite(
+        rows={"none": ours.on_memory, "every limiter": ours.with_every_limiter},
+        turns=[Turn("consume", 100_000)],
+    ),
     "redis": Suite(
         rows={"bare": BareRedis, "overlapped": bare_redis.overlapped, "leveler": ours.on_redis, **peers("redis")},
         turns=[

@@ -58,7 +58,8 @@ async def received(receiver: Any, within: float = 8.0) -> Delivery:
     async with asyncio.timeout(within):
         while True:
             try:
-                if came := await receiver.receive(1, 2.0):
+                came: list[Delivery] = list(await receiver.receive(1, 2.0))
+                if came:
                     return came[0]
             except BrokerUnavailable:
                 continue
