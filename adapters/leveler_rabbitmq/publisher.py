@@ -29,6 +29,17 @@ class Letter(NamedTuple):
     body: bytes
 
 
+class Unconfirmed(Exception):
+    """The broker has not answered for some in time."""
+
+    def __init__(self, places: list[int], fates: dict[int, Fate]) -> None:
+        super().__init__(f"no confirmation of {len(places)} messages in time")
+        #: Which of those that were published together.
+        self.places = places
+        #: Of the others, what became of those that it did not take.
+        self.fates = fates
+
+
 class Publisher(Lane):
     """Publishes to queues by their names, and hears what became of each message."""
 
@@ -47,14 +58,18 @@ class Publisher(Lane):
 
         Raises:
             BrokerUnavailable: nothing was published.
-            TimeoutError, LaneLost, ChannelClosed: nobody knows what became of them.
+            Unconfirmed: nobody knows what became of some.
+            LaneLost, ChannelClosed: nobody knows what became of any.
         """
         await self._may_write(seconds)
         closed: asyncio.Future[dict[int, Fate]] = asyncio.get_running_loop().create_future()
-        self._windows.open([Name(letter.queue, letter.id) for letter in letters], closed)
+        window = self._windows.open([Name(letter.queue, letter.id) for letter in letters], closed)
         self._write(letters)
-        async with asyncio.timeout(seconds):
-            return await closed
+        try:
+            async with asyncio.timeout(seconds):
+                return await closed
+        except TimeoutError:
+            raise Unconfirmed(window.unanswered(), window.fates) from None
 
     def check(self, letter: Letter) -> None:
         """

@@ -81,6 +81,11 @@ class Link:
             await self.drop()
             raise
 
+    async def open(self) -> None:
+        """So that the first call does not have to wait for it."""
+        if self._open is None:
+            await self.ask(_nothing)
+
     async def _opened(self) -> None:
         if self._open is not None:
             return
@@ -164,3 +169,7 @@ class Settling(Link):
             lambda receiver: receiver.peek_messages(count, sequence_number=1, timeout=self._deadline)
         )
         return answer
+
+
+async def _nothing(opened: object) -> None:
+    pass

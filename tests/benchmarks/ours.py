@@ -15,6 +15,7 @@ from leveler.clock import SystemClock
 from leveler.discovery import find
 from tests.benchmarks import bare_redis
 from tests.benchmarks.bare_rabbitmq import url as rabbitmq_url
+from tests.benchmarks.bare_sqs import url as sqs_url
 from tests.benchmarks.orders import Order
 from tests.benchmarks.row import Handle, Row
 
@@ -84,6 +85,10 @@ def on_redis(folder: Path) -> Row:
 
 def on_sqlite(folder: Path) -> Row:
     return Ours(f"sqlite:///{folder}/orders.db")
+
+
+def on_sqs(folder: Path) -> Row:
+    return OnServer(sqs_url(), folder)
 
 
 def on_rabbitmq(folder: Path) -> Row:

@@ -13,6 +13,7 @@ from tests.benchmarks.bare_rabbitmq import bare as bare_rabbitmq
 from tests.benchmarks.bare_rabbitmq import bare_multiple as bare_rabbitmq_multiple
 from tests.benchmarks.bare_redis import BareRedis
 from tests.benchmarks.bare_sqlite import BareSQLite
+from tests.benchmarks.bare_sqs import BareSQS
 from tests.benchmarks.peers import peers
 from tests.benchmarks.row import MakeRow
 
@@ -86,6 +87,17 @@ SUITES: Final[Mapping[str, Suite]] = {
             Turn("roundtrip", 20_000),
             Turn("latency_between", 1_500),
             Turn("rss_backlog", 200_000, rounds=2, by_itself=True),
+        ],
+    ),
+    "sqs": Suite(
+        rows={"aiobotocore": BareSQS, "leveler": ours.on_sqs},
+        turns=[
+            Turn("publish_one", 300),
+            Turn("publish_batch", 3_000),
+            Turn("publish_concurrent", 2_000),
+            Turn("consume", 3_000),
+            Turn("roundtrip", 3_000),
+            Turn("rss_backlog", 10_000, rounds=1, by_itself=True),
         ],
     ),
     "rabbitmq": Suite(

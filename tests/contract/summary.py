@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from tests.containers.broker import BROKERS
+from tests.containers.brokers import BROKERS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -88,6 +88,8 @@ def wanted() -> list[str]:
             out.append(f"{adapter}/")
         elif broker.given:
             out.append(f"{adapter}/given")
+        elif not broker.in_debian:
+            out.append(f"{adapter}/process")
         else:
             out += [f"{adapter}/{kind}" for kind in broker.kinds]
     return out

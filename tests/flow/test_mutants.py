@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from leveler.adapter import Abandon, Capabilities, Delivery
-from leveler.consumer import consumer, handler, settlement
+from leveler.consumer import decision, handler, settlement
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.consumer import Consumer
 from leveler.consumer.decision import Rules
@@ -87,7 +87,7 @@ def a_stop_gives_nothing_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def has_no_quarantine(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(consumer, "starts_alone", lambda delivery, rules: False)
+    patch.setattr(decision, "starts_alone", lambda delivery, rules: False)
 
 
 def one_failed_item_fails_its_batch(patch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from leveler_servicebus.emulator.amqp.values import Symbol, UByte, UInt, ULong
 from leveler_servicebus.emulator.cbs import answer_token
 from leveler_servicebus.emulator.clock import ticks
 from leveler_servicebus.emulator.entity.queue import Queue
-from leveler_servicebus.emulator.entity.refusal import DISABLED, NOT_ALLOWED, UNAUTHORIZED, Refused
+from leveler_servicebus.emulator.entity.refusal import DISABLED, NOT_ALLOWED, NOT_IMPLEMENTED, UNAUTHORIZED, Refused
 from leveler_servicebus.emulator.entity.sessions import Session
 from leveler_servicebus.emulator.incoming import Incoming, sender_to
 from leveler_servicebus.emulator.management import answer_request
@@ -25,6 +25,7 @@ from leveler_servicebus.emulator.terminus import (
     SESSION_FILTER,
     Address,
     address,
+    is_coordinator,
     source,
     target,
     wanted_session,
@@ -65,6 +66,8 @@ def refuse(session: SessionEnd, wanted: Attach, refused: Refused) -> None:
 
 
 def _attach_sender(session: SessionEnd, wanted: Attach) -> None:
+    if is_coordinator(wanted.target):
+        raise Refused(NOT_IMPLEMENTED, "Transactions are not emulated.")
     at = Address.of(address(wanted.target))
     if at.entity == CBS:
         link = Incoming(session, wanted, partial(answer_token, session))

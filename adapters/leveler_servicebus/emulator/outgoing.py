@@ -117,7 +117,7 @@ class Outgoing(Credited):
         """Locks outlive the link. So does that of a session whose client is gone without a word."""
         self._service.leave(self.queue, self)
         if orderly and self.locked is not None and self.locked.owner is self:
-            self.queue.end_session(self.locked, self._service.clock.now_ms(), counted=False)
+            self.queue.end_session(self.locked, counted=False)
             self._service.serve(self.queue)
 
     def _send(self, message: Stored) -> None:

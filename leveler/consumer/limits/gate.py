@@ -42,8 +42,9 @@ class Gate:
         self._listeners: list[Callable[[], object]] = []
         self._watchers: list[Callable[[], object]] = []
         self._breaker = next((limit for limit in self.limits if isinstance(limit, Breaker)), None)
+        self._down_since: float | None = None
         if self._breaker is not None:
-            self._breaker.listen(lambda now, state: self._tell_watchers())
+            self._breaker.listen(self._turn)
 
     def listen(self, changed: Callable[[], object]) -> None:
         """Call `changed` whenever more runs than before might start."""
@@ -59,10 +60,10 @@ class Gate:
     def unwatch(self, turned: Callable[[], object]) -> None:
         self._watchers.remove(turned)
 
-    @property
-    def is_down(self) -> bool:
-        """The downstream does not do its work: what fails there now says nothing about its message."""
-        return self._breaker is not None and self._breaker.state is not State.CLOSED
+    def down_seconds(self) -> float | None:
+        """For how long the downstream has not done its work, so that a failure says nothing about its message; None: it
+        does."""
+        return None if self._down_since is None else self._clock.monotonic() - self._down_since
 
     def shut_seconds(self) -> float:
         """For how long surely nothing starts, so that nothing need be held here; infinity while a probe decides."""
@@ -82,7 +83,7 @@ class Gate:
             return 0.0
         waiting = sum(runs for _, runs, _ in self._waiters) if self._waiters else 0
         runs = min((limit.credit(now, horizon_seconds) for limit in self.limits), default=float("inf")) - waiting
-        if batch_size == 1 or self.is_down:  # one looks whether it is back
+        if batch_size == 1 or self._down_since is not None:  # one looks whether it is back
             return runs
         paid = min((limit.credit(now, horizon_seconds) for limit in self._weighing), default=float("inf"))
         return min(runs * batch_size, max(paid, batch_size))
@@ -136,7 +137,7 @@ class Gate:
         for limit in self.limits:
             limit.take_back(runs)
         self._let_others()
-        if self.is_down:  # it may have been the probe
+        if self._down_since is not None:  # it may have been the probe
             self._tell_watchers()
 
     def charge(self, messages: int) -> None:
@@ -166,6 +167,13 @@ class Gate:
         for limit in self.limits:
             limit.start(now, 1)
             limit.finish(now, 1, 0.0, verdict)
+
+    def _turn(self, now: float, state: State) -> None:
+        if state is State.CLOSED:
+            self._down_since = None
+        elif self._down_since is None:
+            self._down_since = now
+        self._tell_watchers()
 
     def _tell_watchers(self) -> None:
         for turned in self._watchers:
@@ -348,9 +356,10 @@ class Limits:
         for gate in self.gates:
             gate.refuse(self)
 
-    def is_down(self) -> bool:
-        """What fails now says nothing about its message; see `Gate.is_down`."""
-        return any(gate.is_down for gate in self.gates)
+    def down_seconds(self) -> float | None:
+        """For how long one of them has been down, see `Gate.down_seconds`; None: none is."""
+        down = [seconds for gate in self.gates if (seconds := gate.down_seconds()) is not None]
+        return max(down, default=None)
 
     def shut_seconds(self) -> float:
         """For how long surely nothing starts; see `Gate.shut_seconds`."""

@@ -79,12 +79,16 @@ class Downstream(ABC):
 
     def call(self, answer: Answer) -> None:
         self.calls += 1
-        if self.inside >= self.shape.bound(self.capacity):
+        if not self.capacity or self.inside >= self.shape.bound(self.capacity):
             self.refused += 1
             self._clock.call_later(REFUSAL * self.shape.latency_seconds, lambda: answer(False))
             return
         self._moved(1)
         self._enter(self._rng.gammavariate(self._alpha, self._beta), answer)
+
+    def begin(self) -> None:
+        """Count from now on, where time has not begun at 0."""
+        self._since = self._clock.monotonic()
 
     def become(self, capacity: float) -> None:
         """Serve so many at once from now on. 0 = dead: whoever is inside is refused, too."""

@@ -67,5 +67,6 @@ class Subject:
     copies: bool = False
     #: Whether a completion is an answer that nobody confirms: a fault behind it leaves the message.
     answers: bool = False
-    #: How long a run may take; less than the lease where no lease can be extended.
+    #: Of the queue; and how long a run may take, which is less where no lease can be extended.
+    lease_seconds: float = 2.0
     timeout_seconds: float = 30.0

@@ -49,7 +49,6 @@ class AdminServer:
 
 class _Handler(BaseHTTPRequestHandler):
     tls: ssl.SSLContext | None
-    protocol_version = "HTTP/1.1"
     timeout = _CLIENT_SECONDS
 
     @staticmethod
@@ -65,6 +64,11 @@ class _Handler(BaseHTTPRequestHandler):
             self.request = self.tls.wrap_socket(connection, server_side=True)
         self.scheme = "https" if secure else "http"
         super().setup()
+
+    def finish(self) -> None:
+        """The server closes what it has accepted, and knows nothing of TLS around it."""
+        super().finish()
+        self.request.close()
 
     def do_GET(self) -> None:
         self._answer()
