@@ -62,7 +62,7 @@ class BatchConsumer(Consumer):
 
     def _next_stride(self) -> int:
         """How many a worker should take now: one looks whether the downstream is back."""
-        return 1 if self._limits.down_seconds() is not None else self._limits.batch_size
+        return self._limits.batch_size if self._limits.down_seconds() is None else 1
 
     async def _carry(self, batch: list[Held]) -> None:
         """The way of a batch, step by step."""
