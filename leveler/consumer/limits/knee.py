@@ -246,7 +246,7 @@ class Knee:
             self.due_at = self._next_dip(now)
 
     def _enough(self) -> float:
-        """Runs of a round that holds. The smaller the knee, the less exact it need be to be right by less than a call."""
+        """Runs of a round that holds. The smaller the knee, the less exact it need be: to less than a call."""
         error = 0.04 + 0.1 / math.sqrt(self.knee or 4.0)
         most = _ROUND_TRIPS * self._held.limit if self._held is not None else 0.0
         return max(min((self._base.cv / error) ** 2, most), _ROUND_RUNS)
