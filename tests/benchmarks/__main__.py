@@ -24,6 +24,7 @@ from tests.benchmarks.leveling.rows import ROWS
 from tests.benchmarks.leveling.traces import TRACES
 from tests.benchmarks.rounds import Plan, take
 from tests.benchmarks.suites import SUITES
+from tests.containers.brokers import BROKERS
 from tests.containers.find import server
 from tests.containers.server import NoServer
 
@@ -33,7 +34,7 @@ _RESULTS = Path("build/benchmarks.json")
 LEVELING = "leveling"
 
 #: Suites on a server that runs for as long as all of their rounds.
-SERVED = {"rabbitmq"}
+SERVED = {"rabbitmq", "sqs"}
 
 
 def main() -> int:
@@ -96,6 +97,7 @@ def servers(suites: Collection[str]) -> Iterator[None]:
             variable = f"LEVELER_TEST_{name.upper()}_URL"
             if not os.environ.get(variable):
                 os.environ[variable] = running.enter_context(server(name)).url
+                os.environ.update(BROKERS[name].credentials)
         yield
 
 

@@ -15,6 +15,9 @@ from leveler.clock import SystemClock
 from leveler.discovery import find
 from tests.benchmarks import bare_redis
 from tests.benchmarks.bare_rabbitmq import url as rabbitmq_url
+from tests.benchmarks.bare_servicebus import url as servicebus_url
+from tests.benchmarks.bare_sqs import url as sqs_url
+from tests.benchmarks.bare_storagequeue import url as storagequeue_url
 from tests.benchmarks.orders import Order
 from tests.benchmarks.row import Handle, Row
 
@@ -97,6 +100,18 @@ def on_redis(folder: Path) -> Row:
 
 def on_sqlite(folder: Path) -> Row:
     return Ours(f"sqlite:///{folder}/orders.db")
+
+
+def on_sqs(folder: Path) -> Row:
+    return OnServer(sqs_url(), folder)
+
+
+def on_servicebus(folder: Path) -> Row:
+    return OnServer(servicebus_url(), folder)
+
+
+def on_storagequeue(folder: Path) -> Row:
+    return OnServer(storagequeue_url(), folder)
 
 
 def on_rabbitmq(folder: Path) -> Row:
