@@ -189,7 +189,11 @@ def test_an_outage_teaches_it_nothing_and_then_it_starts_at_half() -> None:
     for one in (breaker, limit):
         one.finish(now + 0.1, 1, 0.1, Verdict.SUCCESS)
     assert limit.limit == pytest.approx(before / 2, rel=0.2)
-    place.now = now
+    limit.start(now, 1)
+    before = limit.limit
+    limit.finish(now + 0.2, 1, 30.0, Verdict.OVERLOAD)  # it had begun before, and hung
+    assert limit.limit == before
+    place.now = now + 0.2
     place.work(limit, 0.5)
     assert limit.limit >= 18
 

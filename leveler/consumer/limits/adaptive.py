@@ -61,17 +61,24 @@ class AdaptiveConcurrency:
         # The limit of the last round without a refusal.
         self._sound = self.limit
         self._is_out = False
+        # When the last outage ended: what had begun before says nothing.
+        self._back_at = float("-inf")
 
     @property
     def base_seconds(self) -> float | None:
         """Latency of a call that does not wait in the downstream, as far as it is known."""
         return self.algorithm.base_seconds
 
+    @property
+    def places(self) -> int:
+        """Runs at once, for now."""
+        return int(self.limit + 0.5)
+
     def credit(self, now: float, horizon_seconds: float) -> float:
-        return int(self.limit + 0.5) - self.running + self._pace.per_second(now) * horizon_seconds
+        return self.places - self.running + self._pace.per_second(now) * horizon_seconds
 
     def wait(self, now: float) -> float:
-        return 0.0 if self.running < int(self.limit + 0.5) else float("inf")
+        return 0.0 if self.running < self.places else float("inf")
 
     def start(self, now: float, runs: int) -> None:
         self._move(now, runs)
@@ -79,7 +86,7 @@ class AdaptiveConcurrency:
             self._begin(now)
 
     def series(self, now: float, most: int) -> int:
-        return most if self.running < int(self.limit + 0.5) else 0
+        return most if self.running < self.places else 0
 
     def take_back(self, runs: int) -> None:
         self.running -= runs
@@ -88,7 +95,7 @@ class AdaptiveConcurrency:
         was = self.running
         self._move(now, -runs)
         self._pace.ended += runs
-        if self._is_out:
+        if self._is_out or now - latency_seconds < self._back_at:
             return
         if verdict is Verdict.SUCCESS:
             self._served(now, runs, latency_seconds, was)
@@ -107,7 +114,7 @@ class AdaptiveConcurrency:
     def breaker_changed(self, now: float, state: State) -> None:
         """For `Breaker.listen`."""
         if state is State.CLOSED:
-            self._is_out = False
+            self._back_at = now
             self.limit = self._within(self._sound / 2)
             self.algorithm.resumed(self.limit, self._sound)
         self._is_out = state is not State.CLOSED
@@ -115,11 +122,11 @@ class AdaptiveConcurrency:
 
     def _served(self, now: float, runs: int, latency_seconds: float, was: int) -> None:
         round, algorithm = self._round, self.algorithm
-        if round is None:  # what ends had begun in an outage
+        if round is None:  # it was never told of a start
             return
         # Others may have ended at the same moment, with nobody in their place yet. And runs that came as a series ran
         # one after another: they took one place.
-        is_full = runs == 1 and was >= 0.9 * int(self.limit + 0.5) - 1
+        is_full = runs == 1 and was >= 0.9 * self.places - 1
         if is_full and algorithm.growth:
             self.limit = self._within(self.limit + algorithm.growth)
         if now < round.since:
@@ -129,9 +136,8 @@ class AdaptiveConcurrency:
         round.inside += runs * was
         round.latency_seconds += runs * latency_seconds
         round.squares += runs * latency_seconds * latency_seconds
-        if (
-            round.runs >= algorithm.round_runs and now - round.since >= algorithm.round_seconds
-        ) or now >= algorithm.due_at:
+        is_over = round.runs >= algorithm.round_runs and now - round.since >= algorithm.round_seconds
+        if is_over or now >= algorithm.due_at:
             self._decide(now, round)
 
     def _decide(self, now: float, round: Round) -> None:

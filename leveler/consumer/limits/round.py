@@ -60,8 +60,11 @@ class Algorithm(Protocol):
     settle_seconds: float
     #: A round is over then, whatever it lacks.
     due_at: float
-    #: Latency of a call that does not wait, as far as it is known.
-    base_seconds: float | None
+
+    @property
+    def base_seconds(self) -> float | None:
+        """Latency of a call that does not wait, as far as it is known."""
+        ...
 
     def decide(self, now: float, limit: float, round: Round) -> float:
         """The limit of the next round, after one with at least one run."""
