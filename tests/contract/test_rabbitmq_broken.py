@@ -247,18 +247,18 @@ def lose_leader(server: Server, name: str) -> None:
 
 def test_when_a_delay_queue_does_not_confirm_the_next_one_is_used(own: Server) -> None:
     async def run() -> None:
-        async with queue(own.url, deadline=2.0) as (adapter, spec):
+        async with queue(own.url, deadline=5.0) as (adapter, spec):
             receiver = adapter.receiver(spec, capacity=10)
             for room in ("DELAY-100", "DELAY-200"):
                 await adapter.sender(spec).send(messages(1))
-                [delivery] = await receiver.receive(1, 5.0)
+                [delivery] = await take(receiver, 1, 30.0)
                 await receiver.abandon([Abandon(delivery, 0.1)])  # it is there from now on
-                [delivery] = await receiver.receive(1, 5.0)
+                [delivery] = await take(receiver, 1, 30.0)
                 lose_leader(own, f"{spec.name}-{room}")
                 with pytest.raises(BatchError, match=r"no confirmation in time|could not take it"):
                     await receiver.abandon([Abandon(delivery, 0.1)])
                 await receiver.abandon([Abandon(delivery, 0.1)])
-                [delivery] = await receiver.receive(1, 5.0)
+                [delivery] = await take(receiver, 1, 30.0)
                 await receiver.complete([delivery])
             await receiver.close()
 
@@ -267,14 +267,14 @@ def test_when_a_delay_queue_does_not_confirm_the_next_one_is_used(own: Server) -
 
 def test_when_the_queue_of_marked_messages_does_not_confirm_the_next_one_is_used(own: Server) -> None:
     async def run() -> None:
-        async with queue(own.url, deadline=2.0) as (adapter, spec):
+        async with queue(own.url, deadline=5.0) as (adapter, spec):
             receiver = adapter.receiver(spec, capacity=10)
             await adapter.sender(spec).send(messages(1))
-            [delivery] = await receiver.receive(1, 5.0)
+            [delivery] = await take(receiver, 1, 30.0)
             await receiver.mark_solo([delivery])
             lose_leader(own, f"{spec.name}-SOLO")
             await receiver.abandon([Abandon(delivery, counted=False)])
-            [delivery] = await receiver.receive(1, 5.0)
+            [delivery] = await take(receiver, 1, 30.0)
             with pytest.raises(BatchError, match=r"no confirmation in time|could not take it"):
                 await receiver.mark_solo([delivery])
             await receiver.mark_solo([delivery])
