@@ -148,10 +148,11 @@ class ServiceBusReceiver(Receiver):
         self._check()
         failed: dict[int, LevelerError] = {}
         held = self._held(deliveries, failed)
+        doubts = {place: receipt.in_doubt for place, receipt in held.items()}
         failed |= await settle(held, renew)
         for place, receipt in held.items():
             deliveries[place].leased_until = receipt.leased_until
-            receipt.in_doubt = False  # to renew twice does no harm
+            receipt.in_doubt = doubts[place]  # a renewal that was not answered leaves none: it may be done twice
         _refuse(failed)
 
     async def close(self) -> None:
