@@ -22,7 +22,7 @@ from leveler_servicebus.admin import Admin, Facts
 from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.envelope import open_up
 from leveler_servicebus.holdings import Holdings
-from leveler_servicebus.links import MOST_TOKENS, Link, Settling, Taking
+from leveler_servicebus.links import Link, Settling, Taking
 from leveler_servicebus.options import ServiceBusOptions
 from leveler_servicebus.place import place_of
 from leveler_servicebus.receiver import ServiceBusReceiver
@@ -32,6 +32,8 @@ from leveler_servicebus.sender import RESERVE_BYTES, ServiceBusSender
 _LEASE_SECONDS: Final = (5.0, 300.0)
 _SHORTEST_EMULATED_SECONDS: Final = 1.0
 _DEDUP_SECONDS: Final = (20.0, 7 * 24 * 3600.0)
+#: Of one verb: what is sent together goes into few transfers.
+_MOST_ITEMS: Final = 500
 #: Of one look, and of one bite of a purge.
 _MOST_SEEN: Final = 250
 #: Of the part of the deadline that one call of the library gets: a verb makes two at most.
@@ -259,7 +261,7 @@ class ServiceBusAdapter(Adapter):
             scope="network",
             durable=True,
             max_message_bytes=self._link_bytes.get(queue.name, _STANDARD_BYTES) - RESERVE_BYTES,
-            max_batch=MOST_TOKENS,
+            max_batch=_MOST_ITEMS,
             lease="timed",
             lease_range_seconds=self._lease_range,
             uncounted="copy",

@@ -28,8 +28,8 @@ Status = Literal["completed", "abandoned", "suspended"]
 #: By then all has been given back. The rest of a farewell takes the library a second.
 _FAREWELL_SECONDS: Final = 0.3
 _LONGEST_FAREWELL_SECONDS: Final = 5.0
-#: More would make a request of more than a frame.
-MOST_TOKENS: Final = 500
+#: More in one request saves no time worth speaking of.
+MOST_TOKENS: Final = 100
 
 
 class Closable(Protocol):
@@ -52,7 +52,8 @@ class Link:
     def __init__(self, make: Callable[[], Closable], place: str, deadline_seconds: float) -> None:
         self._make = make
         self._place = place
-        self._deadline = deadline_seconds
+        #: Of one call.
+        self.deadline_seconds = deadline_seconds
         self._open: Closable | None = None
         self._busy = asyncio.Lock()
         #: Those that say farewell still.
@@ -68,27 +69,36 @@ class Link:
         Raises:
             LevelerError: see `leveler_servicebus.errors`.
         """
-        due = asyncio.get_running_loop().time() + self._deadline + wait_seconds
+        due = asyncio.get_running_loop().time() + self.deadline_seconds + wait_seconds
         try:
-            async with asyncio.timeout_at(due), self._busy:
+            async with asyncio.timeout_at(due):
+                await self._busy.acquire()
+        except TimeoutError as error:
+            raise BrokerUnavailable(
+                f"{self._place}: an earlier call has taken all the time: nothing was done"
+            ) from error
+        try:
+            async with asyncio.timeout_at(due):
                 await self._opened()
-                try:
-                    return await verb(self._open)
-                except Exception as error:
-                    raise translate(error, self._place) from error
-        except LeaseLost:  # that is an answer
-            raise
+                return await verb(self._open)
         except Exception as error:
-            await self.drop()
-            raise translate(error, self._place) from error
+            wrong = translate(error, self._place)
+            if not isinstance(wrong, LeaseLost):  # that is an answer
+                await self.drop()
+            raise wrong from error
         except asyncio.CancelledError:  # in the middle of a frame, perhaps
             await self.drop()
             raise
+        finally:
+            self._busy.release()
+
+    @property
+    def is_open(self) -> bool:
+        return self._open is not None
 
     async def open(self) -> None:
         """So that the first call does not have to wait for it."""
-        if self._open is None:
-            await self.ask(_nothing)
+        await self.ask(_nothing)
 
     async def _opened(self) -> None:
         if self._open is not None:
@@ -141,7 +151,7 @@ class Taking(Link):
 
     async def probe(self) -> None:
         """A question whose answer shows that there is still somebody at the other end."""
-        await self.ask(lambda receiver: receiver.peek_messages(1, timeout=self._deadline))
+        await self.ask(lambda receiver: receiver.peek_messages(1, timeout=self.deadline_seconds))
 
 
 class Settling(Link):
@@ -163,13 +173,13 @@ class Settling(Link):
 
     async def renew(self, tokens: Sequence[Any]) -> list[datetime]:
         """When each ends now, in the service's time."""
-        answer = await self.ask(lambda receiver: receiver._renew_locks(*tokens, timeout=self._deadline))
+        answer = await self.ask(lambda receiver: receiver._renew_locks(*tokens, timeout=self.deadline_seconds))
         return [datetime.fromtimestamp(stamp / 1000, UTC) for stamp in answer[b"expirations"]]
 
     async def peek(self, count: int) -> Sequence[ServiceBusReceivedMessage]:
         """The first ones, in whatever state."""
         answer: Sequence[ServiceBusReceivedMessage] = await self.ask(
-            lambda receiver: receiver.peek_messages(count, sequence_number=1, timeout=self._deadline)
+            lambda receiver: receiver.peek_messages(count, sequence_number=1, timeout=self.deadline_seconds)
         )
         return answer
 

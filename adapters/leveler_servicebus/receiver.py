@@ -12,7 +12,7 @@ from azure.servicebus import ServiceBusReceivedMessage
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver, Sender
 from leveler.clock import Clock
-from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
+from leveler.errors import BatchError, BrokerUnavailable, LeaseLost, LevelerError, ReceiverLost, Unsupported
 from leveler.message import Message
 from leveler_servicebus.appetite import Appetite
 from leveler_servicebus.clocks import Clocks
@@ -125,8 +125,17 @@ class ServiceBusReceiver(Receiver):
         alike: defaultdict[tuple[str, str], dict[int, Receipt]] = defaultdict(dict)
         for place, receipt in self._held([item.delivery for item in items], failed).items():
             alike[reason_and_description(items[place].death)][place] = receipt
+        away: LevelerError | None = None
+        due = self._clock.monotonic() + self._settling.deadline_seconds
         for (reason, description), receipts in alike.items():
-            failed |= await self._each(receipts, self._as("suspended", reason, description))
+            if away is None and self._clock.monotonic() > due:
+                away = BrokerUnavailable(f"{self._name}: not begun within the deadline: nothing was done")
+            if away is not None:  # the rest would only wait for it as well
+                failed |= dict.fromkeys(receipts, away)
+                continue
+            wrong = await self._each(receipts, self._as("suspended", reason, description))
+            away = next((error for error in wrong.values() if isinstance(error, BrokerUnavailable)), None)
+            failed |= wrong
         _refuse(failed)
 
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
@@ -139,10 +148,11 @@ class ServiceBusReceiver(Receiver):
         self._check()
         failed: dict[int, LevelerError] = {}
         held = self._held(deliveries, failed)
+        doubts = {place: receipt.in_doubt for place, receipt in held.items()}
         failed |= await settle(held, renew)
         for place, receipt in held.items():
             deliveries[place].leased_until = receipt.leased_until
-            receipt.in_doubt = False  # to renew twice does no harm
+            receipt.in_doubt = doubts[place]  # a renewal that was not answered leaves none: it may be done twice
         _refuse(failed)
 
     async def close(self) -> None:
@@ -159,7 +169,8 @@ class ServiceBusReceiver(Receiver):
         await asyncio.gather(self._taking.drop(), self._settling.drop())
 
     async def _take(self, room: int, wait_seconds: float) -> list[Delivery]:
-        await asyncio.gather(self._taking.open(), self._settling.open())
+        if not (self._taking.is_open and self._settling.is_open):
+            await asyncio.gather(self._taking.open(), self._settling.open())
         asked = self._appetite.ask(room)
         came = await self._taking.take(asked, max(_SHORTEST_SECONDS, min(wait_seconds, _SLICE_SECONDS)))
         now = self._clock.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from leveler.errors import BrokerUnavailable, LeaseLost, LevelerError
@@ -16,32 +17,36 @@ async def settle(receipts: Mapping[int, Receipt], act: Act) -> dict[int, Leveler
     """Do it to all of them; the error of each that failed.
 
     One that is lost fails the request that it is in, and the rest of that is done again, one by one. Those in doubt,
-    whose last settlement was not answered, go alone at once: what is not there any more has been settled then.
+    whose last settlement was not answered, go alone at once: what is not there any more has been settled then. When
+    nobody answers the rest is not tried: it would only wait for it as well.
     """
     failed: dict[int, LevelerError] = {}
-    for places in _portions(receipts):
-        failed |= await _together({place: receipts[place] for place in places}, act)
+    left = deque(_portions(receipts))
+    while left:
+        places = left.popleft()
+        wrong = await _act([receipts[place] for place in places], act)
+        if isinstance(wrong, LeaseLost) and len(places) > 1:
+            left.extendleft([place] for place in reversed(places))
+        elif wrong is not None:
+            failed |= dict.fromkeys(places, wrong)
+        if isinstance(wrong, BrokerUnavailable):
+            return failed | {place: BrokerUnavailable(str(wrong)) for places in left for place in places}
     return failed
 
 
-async def _together(portion: Mapping[int, Receipt], act: Act) -> dict[int, LevelerError]:
+async def _act(portion: Sequence[Receipt], act: Act) -> LevelerError | None:
+    """What was wrong with it, if anything."""
     try:
-        await act([*portion.values()])
-        return {}
+        await act(portion)
     except LeaseLost as error:
-        if len(portion) == 1:
-            [(place, receipt)] = portion.items()
-            return {} if receipt.in_doubt else {place: error}
-        failed: dict[int, LevelerError] = {}
-        for place, receipt in portion.items():
-            failed |= await _together({place: receipt}, act)
-        return failed
+        return None if len(portion) == 1 and portion[0].in_doubt else error
     except BrokerUnavailable as error:
-        for receipt in portion.values():
+        for receipt in portion:
             receipt.in_doubt = True
-        return dict.fromkeys(portion, error)
+        return error
     except LevelerError as error:
-        return dict.fromkeys(portion, error)
+        return error
+    return None
 
 
 def _portions(receipts: Mapping[int, Receipt]) -> Iterator[Sequence[int]]:

@@ -188,18 +188,14 @@ def receipts(count: int) -> dict[int, Receipt]:
     return {place: Receipt(place, place, 1e9) for place in range(count)}
 
 
-def lost(*places: int) -> LeaseLost:
-    return LeaseLost(f"{places}")
-
-
-def test_all_are_settled_in_one_request() -> None:
+def test_a_hundred_are_settled_in_one_request() -> None:
     asked: list[list[int]] = []
 
     async def act(portion: Sequence[Receipt]) -> None:
         asked.append([one.token for one in portion])
 
-    assert asyncio.run(settle(receipts(1200), act)) == {}
-    assert [len(portion) for portion in asked] == [500, 500, 200]
+    assert asyncio.run(settle(receipts(250), act)) == {}
+    assert [len(portion) for portion in asked] == [100, 100, 50]
 
 
 def test_one_that_is_lost_does_not_keep_the_others_from_being_settled() -> None:
@@ -231,6 +227,19 @@ def test_what_is_not_there_any_more_after_a_lost_answer_has_been_settled() -> No
     assert set(asyncio.run(settle(held, act))) == {0, 1, 2}
     assert asyncio.run(settle(held, act)) == {}
     assert there == set()
+
+
+def test_nobody_waits_again_for_what_does_not_answer() -> None:
+    held, asked = receipts(300), 0
+
+    async def act(portion: Sequence[Receipt]) -> None:
+        nonlocal asked
+        asked += 1
+        raise Unanswered("away")
+
+    assert set(asyncio.run(settle(held, act))) == set(held)
+    assert set(asyncio.run(settle(held, act))) == set(held)
+    assert asked == 2
 
 
 def test_what_is_held_makes_room_when_its_lock_is_over() -> None:

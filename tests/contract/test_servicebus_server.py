@@ -19,7 +19,7 @@ from leveler_servicebus.adapter import ServiceBusAdapter
 from leveler_servicebus.errors import Unanswered
 from leveler_servicebus.links import Link
 
-from leveler.adapter import Abandon, Adapter, Delivery, QueueSpec
+from leveler.adapter import Abandon, Adapter, Delivery, QueueSpec, Receiver
 from leveler.clock import SystemClock
 from leveler.discovery import find
 from leveler.errors import BatchError, BrokerUnavailable, ConfigError, SendUnknown
@@ -53,14 +53,13 @@ def message() -> Message:
     return Message(id=uuid.uuid4().hex, body=b"{}", time=SystemClock().now())
 
 
-async def received(receiver: Any, within: float = 8.0) -> Delivery:
+async def received(receiver: Receiver, within: float = 8.0) -> Delivery:
     """The next one, however often the way to it is lost."""
     async with asyncio.timeout(within):
         while True:
             try:
-                came: list[Delivery] = list(await receiver.receive(1, 2.0))
-                if came:
-                    return came[0]
+                for delivery in await receiver.receive(1, 2.0):
+                    return delivery
             except BrokerUnavailable:
                 continue
 

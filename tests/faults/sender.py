@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from typing import TypeVar
 
 from leveler import BatchError, BrokerError, BrokerUnavailable, Leveler, LevelerError, Message, SendUnknown, Settings
 from leveler.producer import SendOptions
@@ -21,6 +22,8 @@ from tests.faults import plants
 from tests.faults.ledger import ACKED, INTENT, REFUSED, UNKNOWN, Ledger
 from tests.faults.load import QUEUE, body, kinds
 from tests.faults.worker import queue_settings
+
+_T = TypeVar("_T")
 
 BATCH = 100
 FAULTS_OVER = "faults-are-over"
@@ -39,8 +42,8 @@ async def send(folder: Path, url: str, plan: list[str], seed: int, seconds: floa
         settings=Settings(brokers={"default": BrokerSettings(url=url)}, queues={QUEUE: queue_settings(ordered=ordered)})
     )
     async with AsyncExitStack() as life:
-        await _enter(life, app)
-        producer = (await app._started().queue(QUEUE)).producer
+        await _patiently(lambda: life.enter_async_context(app))
+        producer = (await _patiently(lambda: app._started().queue(QUEUE))).producer
         for start in range(0, len(plan), BATCH):
             batch: list[Message] = []
             for number, kind in enumerate(plan[start : start + BATCH], start):
@@ -82,12 +85,11 @@ class Pace:
             await asyncio.sleep(min(0.1, early))
 
 
-async def _enter(life: AsyncExitStack, app: Leveler) -> None:
-    """Start, however long the broker is away."""
+async def _patiently(start: Callable[[], Awaitable[_T]]) -> _T:
+    """What it comes to, however long the broker is away."""
     for _ in range(PATIENCE):
         with suppress(BrokerUnavailable):
-            await life.enter_async_context(app)
-            return
+            return await start()
         await asyncio.sleep(0.1)
     raise SystemExit("the broker never came")
 
