@@ -143,6 +143,7 @@ def check(
     starts: Counter[str] = Counter()
     unconfirmed: Counter[str] = Counter()
     unsettled: Counter[str] = Counter()
+    runs: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         ids[entry.kind].add(entry.id)
         if entry.kind == EFFECT:
@@ -151,9 +152,15 @@ def check(
         elif entry.kind == START:
             starts[entry.id] += 1
             unsettled[entry.id] += 1
+            runs[entry.process, entry.id] += 1
         elif entry.kind == COMPLETED:
             unconfirmed[entry.id] -= 1
-        unsettled[entry.id] += (entry.kind == UNSETTLED) - (entry.kind in (COMPLETED, SETTLED))
+        elif entry.kind == UNSETTLED:
+            unsettled[entry.id] += 1
+        # What is given back unstarted is the end of no run.
+        if entry.kind in (COMPLETED, SETTLED) and runs[entry.process, entry.id]:
+            runs[entry.process, entry.id] -= 1
+            unsettled[entry.id] -= 1
     done = set(effects)
     verdict = Verdict(
         sent=len(ids[INTENT]),

@@ -82,7 +82,10 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
         ledger.write(SIGNAL, str(number))
 
     signal.signal(signal.SIGUSR1, on_signal)
-    logging.getLogger("leveler").addHandler(_Loud(ledger))
+    log = logging.getLogger("leveler")
+    log.setLevel(logging.WARNING)
+    log.propagate = False
+    log.addHandler(_Loud(ledger))
     return app
 
 

@@ -9,7 +9,9 @@ from typing import Final
 from tests.faults.subjects.cloudtasks import cloudtasks
 from tests.faults.subjects.rabbitmq import rabbitmq
 from tests.faults.subjects.redis import redis
+from tests.faults.subjects.servicebus import servicebus
 from tests.faults.subjects.sqlite import sqlite
+from tests.faults.subjects.sqs import sqs
 from tests.faults.subjects.storagequeue import storagequeue
 from tests.faults.subjects.subject import Place, Subject
 
@@ -18,6 +20,8 @@ SUBJECTS: Final[Mapping[str, Callable[[Place], AbstractContextManager[Subject]]]
     "rabbitmq": rabbitmq,
     "redis": redis,
     "cloudtasks": cloudtasks,
+    "servicebus": servicebus,
+    "sqs": sqs,
     "storagequeue": storagequeue,
 }
 
