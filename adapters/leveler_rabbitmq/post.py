@@ -27,9 +27,6 @@ from leveler_rabbitmq.windows import RETURNED, Fate
 
 #: A queue that has never confirmed anything to us has so long for the first message.
 _TRIAL_SECONDS: Final = 3.0
-#: So many messages that one queue does not take, and RabbitMQ reads no more from their connection
-#: (quorum_commands_soft_limit): whatever comes after them would wait, too.
-_DEAFENING: Final = 32
 
 #: What leaves open whether the broker did what it was told.
 _LOST: Final = (LaneLost, ChannelClosed, TimeoutError)
@@ -71,8 +68,6 @@ class Post:
             return await self._post_what_fits(lane, letters, bounded=bounded)
         except Unconfirmed as error:
             fates, doubtful = error.fates, {index: _doubt(letters[index], error) for index in error.places}
-            if len(doubtful) >= _DEAFENING:
-                publisher.wire.abort(f"the broker has not confirmed {len(doubtful)} messages in time")
         except _LOST as error:
             return {index: _doubt(letter, error) for index, letter in enumerate(letters)}
         silent = {index for index, fate in fates.items() if fate != RETURNED} | doubtful.keys()

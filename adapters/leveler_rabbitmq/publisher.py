@@ -20,6 +20,11 @@ from leveler_rabbitmq.wire import Wire
 _HEADER_BYTES: Final = 12
 
 
+#: So many messages that one queue does not take, and RabbitMQ reads no more from their connection
+#: (quorum_commands_soft_limit): whatever comes after them would wait, too.
+_DEAFENING: Final = 32
+
+
 class Letter(NamedTuple):
     """A message, ready to be published."""
 
@@ -69,7 +74,10 @@ class Publisher(Lane):
             async with asyncio.timeout(seconds):
                 return await closed
         except TimeoutError:
-            raise Unconfirmed(window.unanswered(), window.fates) from None
+            unconfirmed = Unconfirmed(window.unanswered(), window.fates)
+            if len(unconfirmed.places) >= _DEAFENING:
+                self.wire.abort(str(unconfirmed))
+            raise unconfirmed from None
 
     def check(self, letter: Letter) -> None:
         """

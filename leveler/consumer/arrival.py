@@ -68,7 +68,7 @@ class Arrivals:
 
     def most(self) -> float:
         """How many may wait to be started, those included that are asked for now."""
-        if self._together < self._workers:
+        if self._together <= self._workers:
             return self._together
         return self._workers if self._wary else INFINITE
 
@@ -97,7 +97,7 @@ class Arrivals:
             self.be_careful()
             return self._set_aside(suspects[1:] if self._isolate(suspects[0]) else suspects, startable)
         if arrived and self._clock.monotonic() >= self._careful_until:
-            self._together = min(2 * self._together, self._workers)
+            self._together = min(2 * self._together, 2 * self._workers)
         return startable
 
     def _set_aside(self, suspects: list[Held], startable: list[Held]) -> list[Held]:
