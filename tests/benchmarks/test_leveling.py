@@ -115,7 +115,7 @@ def test_the_table_has_a_row_for_each_way_to_limit_and_the_bars_tell_what_was_mi
 
 def test_an_app_in_real_time_levels_a_downstream_in_a_process_of_its_own() -> None:
     shape = replace(SHAPE, latency_seconds=0.05)
-    found = asyncio.run(asyncio.wait_for(consume(backlog(shape, 3.0), Adaptive(max=100), seed=0), 60))
+    found = asyncio.run(asyncio.wait_for(consume(backlog(shape, 3.0), Adaptive(max=100), seed=0), 300))
     assert 0.3 < found["goodput"] < 1.05  # as much as a busy machine lets it
     assert found["overload_share"] < 0.3
     assert found["inside_mean"] < 2.0

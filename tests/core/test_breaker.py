@@ -6,7 +6,7 @@ import itertools
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leveler.consumer.limits import Breaker, BreakerPolicy, State, Verdict
@@ -142,6 +142,7 @@ def test_who_listens_hears_of_every_state() -> None:
     assert heard == [State.OPEN, State.HALF_OPEN, State.CLOSED]
 
 
+@settings(deadline=None)  # a busy machine is no mistake
 @given(st.lists(st.tuples(st.sampled_from(list(Verdict)), st.integers(1, 30), st.floats(0, 3)), max_size=60))
 def test_whatever_happens_somebody_may_start_within_three_seconds(story: list[tuple[Verdict, int, float]]) -> None:
     limit, now = breaker(), 0.0
