@@ -16,7 +16,7 @@ from leveler_cloudtasks.tasks import Tasks
 
 #: Before the copy of what has failed: the answer to its source must be there first, and if the message has just ended a
 #: process, it would end this one before it is.
-_PAUSE_SECONDS: Final = 0.5
+_PAUSE_SECONDS: Final = 0.1
 
 
 class CloudTasksReceiver(PushReceiver):

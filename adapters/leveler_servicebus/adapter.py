@@ -97,7 +97,7 @@ class ServiceBusAdapter(Adapter):
 
     def sender(self, queue: QueueSpec) -> ServiceBusSender:
         most = self._link_bytes.get(queue.name, _STANDARD_BYTES)
-        return ServiceBusSender(queue, self._sending(queue), self.clock, max_link_bytes=most)
+        return ServiceBusSender(queue, self._sending(queue), self.clock, self._clocks, max_link_bytes=most)
 
     def receiver(self, queue: QueueSpec, *, capacity: int, dead: bool = False) -> ServiceBusReceiver:
         facts = self._facts.get(queue.name, Facts(lock_seconds=queue.lease_seconds))

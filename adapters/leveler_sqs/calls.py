@@ -106,6 +106,7 @@ class Calls:
             max_pool_connections=_CONNECTIONS,
             connect_timeout=self.deadline_seconds,
             read_timeout=_READ_SECONDS,
+            parameter_validation=False,  # they are made here, and their limits are looked at before
         )
         line = Line()
         await line.connect(

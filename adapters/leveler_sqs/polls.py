@@ -1,7 +1,8 @@
 """Polls: requests for messages that are under way, as many as there is reason for.
 
 One, while the queue is nearly empty: it waits at SQS, so an idle consumer costs a request every few seconds. Each
-one that comes back full lets one more go; when one comes back nearly empty there is one again.
+one that comes back full lets one more go; when one comes back nearly empty there is one again. While something comes
+they do not wait for long, since whoever stops has to sit them out.
 
 A poll is never cancelled. SQS may have leased messages to it already, which nobody else would see until their lease
 ends. Whoever does not want its answer any more gets it all the same, and gives it back.
@@ -20,6 +21,8 @@ from leveler_sqs.background import Background
 
 #: What one request brings.
 MOST_ITEMS: Final = 10
+#: How long one waits while the queue is busy.
+_BUSY_SECONDS: Final = 1
 
 
 class _Poll(NamedTuple):
@@ -52,6 +55,7 @@ class Polls:
         self._most = most
         self._on_answer = on_answer
         self._wanted = 1
+        self._is_busy = False
         self._under_way: dict[asyncio.Task[None], _Poll] = {}
 
     @property
@@ -68,7 +72,7 @@ class Polls:
             count = min(room, MOST_ITEMS)
             if count < MOST_ITEMS and self._under_way:  # a request costs the same, however few it is for
                 return
-            self._start(count, wait_seconds)
+            self._start(count, min(wait_seconds, _BUSY_SECONDS) if self._is_busy else wait_seconds)
             room -= count
 
     async def finished(self, seconds: float) -> None:
@@ -92,6 +96,7 @@ class Polls:
         finally:
             del self._under_way[asyncio.current_task()]  # type: ignore[arg-type]  # it is one
         self._wanted = self._next_wanted(count, len(came))
+        self._is_busy = bool(came)
         self._on_answer(came, failure)
 
     def _next_wanted(self, asked: int, came: int) -> int:

@@ -62,7 +62,7 @@ class Post:
         letters = list(self._letters(messages, failed))
         if letters:
             carry = self._in_turn if self._fifo else self._at_once
-            failed |= await carry(list(portions(letters)))
+            failed |= await carry(list(portions(letters)), self._clock.monotonic() + self._calls.deadline_seconds)
         return failed
 
     def _letters(self, messages: Mapping[int, Message], failed: Failures) -> Iterator[Letter]:
@@ -85,15 +85,15 @@ class Post:
                 entry["DelaySeconds"] = min(delay, policy.LONGEST_DELAY_SECONDS)
             yield Letter(place, message, entry, size)
 
-    async def _at_once(self, batches: Sequence[Sequence[Letter]]) -> Failures:
-        answers = await asyncio.gather(*(self._when_there_is_room(batch) for batch in batches))
+    async def _at_once(self, batches: Sequence[Sequence[Letter]], due: float) -> Failures:
+        answers = await asyncio.gather(*(self._when_there_is_room(batch, due) for batch in batches))
         return {place: error for failed in answers for place, error in failed.items()}
 
-    async def _when_there_is_room(self, batch: Sequence[Letter]) -> Failures:
+    async def _when_there_is_room(self, batch: Sequence[Letter], due: float) -> Failures:
         async with self._turn:
-            return await self._send(batch)
+            return await self._send(batch, due)
 
-    async def _in_turn(self, batches: Sequence[Sequence[Letter]]) -> Failures:
+    async def _in_turn(self, batches: Sequence[Sequence[Letter]], due: float) -> Failures:
         """One after another; after one that failed nothing of its key goes, or it would overtake."""
         failed: Failures = {}
         broken: set[str] = set()
@@ -101,23 +101,26 @@ class Post:
             held = [letter for letter in batch if letter.message.key in broken]
             failed |= {letter.place: _overtaking(letter.message) for letter in held}
             rest = [letter for letter in batch if letter.message.key not in broken]
-            answer = await self._send(rest) if rest else {}
+            answer = await self._send(rest, due) if rest else {}
             failed |= answer
             broken |= {letter.message.key for letter in rest if letter.place in answer and letter.message.key}
         return failed
 
-    async def _send(self, batch: Sequence[Letter]) -> Failures:
+    async def _send(self, batch: Sequence[Letter], due: float) -> Failures:
         """One request; several where SQS takes less at once than it says."""
-        entries = [{"Id": str(index), **letter.entry} for index, letter in enumerate(batch)]
         doing = f"send to queue {self._name!r}"
+        if (left := due - self._clock.monotonic()) <= 0:
+            late = BrokerUnavailable(f"{self._calls.place}: {doing}: the deadline was over before this was sent")
+            return {letter.place: late for letter in batch}
+        entries = [{"Id": str(index), **letter.entry} for index, letter in enumerate(batch)]
         try:
             url = await self._queues.url(self._name)
-            answer = await self._calls.ask("send_message_batch", doing, QueueUrl=url, Entries=entries)
+            answer = await self._calls.ask("send_message_batch", doing, within=left, QueueUrl=url, Entries=entries)
         except TooLong as error:
             if len(batch) == 1:
                 return {batch[0].place: MessageTooLarge(str(error))}
             half = len(batch) // 2
-            return await self._send(batch[:half]) | await self._send(batch[half:])
+            return await self._send(batch[:half], due) | await self._send(batch[half:], due)
         except LevelerError as error:
             if isinstance(error, QueueNotFound):
                 self._queues.forget(self._name)

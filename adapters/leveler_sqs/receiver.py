@@ -155,7 +155,12 @@ class SQSReceiver(Receiver):
         for place in current:
             receipt: Receipt = deliveries[place].receipt
             left = math.floor(LONGEST_LEASE_SECONDS - (now - receipt.received_at))
-            changes[place] = Change(receipt, min(visibility_seconds(self._queue.lease_seconds), left))
+            if left < 1:
+                failed[place] = Unsupported(
+                    f"{deliveries[place]}: SQS lets nobody keep a message for more than 12 hours"
+                )
+            else:
+                changes[place] = Change(receipt, min(visibility_seconds(self._queue.lease_seconds), left))
         failed |= await self._change(changes, held=True)
         for place, change in changes.items():
             if place not in failed:
@@ -173,19 +178,15 @@ class SQSReceiver(Receiver):
     def _came(self, deliveries: Sequence[Delivery], failure: LevelerError | None) -> None:
         """What a poll has brought. If it comes too late, it goes back."""
         self._failure = failure or self._failure
-        if self._holdings.stopped:
+        if deliveries and self._holdings.stopped:
             self._background.start(self._return(deliveries))
-        else:
-            self._wait_for_hands(deliveries)
-        self._bell.set()
-
-    def _wait_for_hands(self, deliveries: Sequence[Delivery]) -> None:
-        """Nobody renews their leases while they wait, so they do not wait for long."""
-        if deliveries:
+        elif deliveries:
             self._holdings.waiting.extend(deliveries)
             self._clock.call_later(self._queue.lease_seconds / 2, lambda: self._give_up(deliveries))
+        self._bell.set()
 
     def _give_up(self, deliveries: Sequence[Delivery]) -> None:
+        """Nobody has asked for these, and nobody renews their leases: let others have them."""
         wanted = set(map(id, deliveries))
         if late := self._holdings.withdraw(lambda delivery: id(delivery) in wanted):
             self._background.start(self._return(late))

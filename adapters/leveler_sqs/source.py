@@ -19,6 +19,8 @@ from leveler_sqs.queues import Queues
 _ATTRIBUTES: Final = list(ATTRIBUTES)
 #: A poll whose time is over answers at once; a silent one is worth no longer than this.
 _ANSWER_SECONDS: Final = 5.0
+#: What a settlement gets at least, however short the lease.
+_LEAST_SECONDS: Final = 1.0
 
 
 class Change(NamedTuple):
@@ -48,6 +50,8 @@ class Source:
         self._clock = clock
         self.lease_seconds = lease_seconds
         self._dead = dead
+        # So that there is time for a second try before the lease ends.
+        self._settling_seconds = min(calls.deadline_seconds, max(_LEAST_SECONDS, lease_seconds / 2))
 
     async def receive(self, count: int, wait_seconds: int) -> list[Delivery]:
         """Up to ten."""
@@ -65,8 +69,8 @@ class Source:
         until = at + self.lease_seconds
         deliveries: list[Delivery] = []
         for raw in answer.get("Messages", ()):
-            message, count = opened(raw, now)
-            attempt = 1 if self._dead else message.attempts + count
+            message, received = opened(raw, now)
+            attempt = 1 if self._dead else message.attempts + received
             deliveries.append(Delivery(message, attempt, until, Receipt(raw["ReceiptHandle"], at, until)))
         return deliveries
 
@@ -99,7 +103,7 @@ class Source:
             for place, receipt in enumerate(receipts)
         ]
         try:
-            answer = await self._ask(operation, doing, Entries=entries)
+            answer = await self._ask(operation, doing, within=self._settling_seconds, Entries=entries)
         except LevelerError as error:
             return dict.fromkeys(range(len(receipts)), error)
         failed = answer.get("Failed", ())

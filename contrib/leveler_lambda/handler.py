@@ -21,6 +21,7 @@ from leveler_lambda.adapter import EventAdapter
 from leveler_lambda.batch import Batch
 
 #: Of the function's time, what is kept for ending: the last handlers are cut and settled in it.
+_SHORTEST_RESERVE_SECONDS: Final = 0.5
 _LONGEST_RESERVE_SECONDS: Final = 2.0
 _RESERVE_SHARE: Final = 0.1
 
@@ -75,7 +76,7 @@ class LambdaHandler:
             self._runner = self._runtime = None
 
     async def _invoke(self, event: Mapping[str, Any], seconds: float) -> dict[str, list[dict[str, str]]]:
-        reserve = min(_LONGEST_RESERVE_SECONDS, seconds * _RESERVE_SHARE)
+        reserve = max(_SHORTEST_RESERVE_SECONDS, min(_LONGEST_RESERVE_SECONDS, seconds * _RESERVE_SHARE))
         ends_at = self._clock.monotonic() + seconds - reserve
         batch = Batch(event)
         runtime = self._runtime or await self._start(seconds)

@@ -110,8 +110,11 @@ class EventReceiver(Receiver):
         return await sqs.post(self._queue, dead=True).send(letters)
 
     async def _delay(self, items: Sequence[Abandon]) -> None:
-        """Let them come back when they are asked to. Who may not do that gets them when their visibility ends."""
-        changes = [Change(_receipt(item.delivery), math.ceil(item.delay_seconds)) for item in items]
+        """Let them come back when they are asked to. Who may not do that gets them when their visibility ends, and so
+        does who has no time left."""
+        changes = [
+            Change(_receipt(item.delivery), math.ceil(item.delay_seconds)) for item in items if item.delay_seconds > 0
+        ]
         if not changes:
             return
         try:

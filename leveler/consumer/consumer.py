@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -99,11 +99,12 @@ class Consumer:
             on_lost=self._leases.lose,
             on_failed=self.report.settlement_failed,
         )
-        self._buffer = Buffer(ordered=spec.ordered, on_taken=lambda: self._intake.changed())
-        capacity = capacity_of(self._workers, limits.memory)
+        self._buffer = self._make_buffer(spec.ordered, lambda: self._intake.changed())
+        together = self._workers * limits.batch_size
+        capacity = capacity_of(together, limits.memory)
         self._arrivals = Arrivals(
             self._clock,
-            self._workers,
+            together,
             spec.lease_seconds if self._rules.counts_returns else 0.0,
             keep=self._keep,
             sort=lambda arrived, now: sort_out(arrived, self._rules, now),
@@ -127,7 +128,7 @@ class Consumer:
             admit=self._arrivals.admit,
             most=self._arrivals.most,
             watch=Watchdog(around.adapter, spec, can, self._clock).watch,
-            on_ready=self._on_ready,
+            on_ready=lambda: self._receiving.healthy(),
             on_unavailable=self.report.unavailable,
         )
         self._receiving = Receiving(
@@ -136,6 +137,7 @@ class Consumer:
             capacity,
             self._clock,
             feed=self._intake.run,
+            on_ready=self.report.ready,
             on_down=self.report.down,
             on_lost=self._on_receiver_lost,
         )
@@ -160,6 +162,9 @@ class Consumer:
             start=self._loops.start,
             on_isolated=self.report.quarantined,
         )
+
+    def _make_buffer(self, ordered: bool, on_taken: Callable[[], object]) -> Buffer:
+        return Buffer(ordered=ordered, on_taken=on_taken)
 
     # The spine
 
@@ -249,7 +254,7 @@ class Consumer:
             self._limits.take_back(1)
             return
         series.run_ended(held, False)
-        self.report.tally.started += 1
+        self.report.ran(1, held.run_seconds)
         verdict = Verdict.NOTHING if held.lost else verdict_on(outcome)  # its end was the broker's doing
         self._limits.release(1, held.run_seconds, verdict, self._rules.refusal(outcome))
 
@@ -267,7 +272,7 @@ class Consumer:
         leave([held for held in rest if held.state < RUNNING and not held.lost])
 
     def _ran_well(self, runs: int, seconds: float) -> None:
-        self.report.tally.started += runs
+        self.report.ran(runs, seconds)
         self._limits.release(runs, seconds, Verdict.SUCCESS)
 
     # What comes in
@@ -320,10 +325,9 @@ class Consumer:
         """
         self._around.quarantine.join(self)
         self._limits.listen(self._intake.changed, self._standby.look)
-        for loop in (self._receiving.run(), *self._settlement.loops(), self._leases.run()):
+        workers = [self._work() for _ in range(self._workers)]
+        for loop in (self._receiving.run(), *self._settlement.loops(), self._leases.run(), *workers):
             self._loops.start(loop)
-        for _ in range(self._workers):
-            self._loops.start(self._work())
         try:
             await self._loops.over()
         finally:
@@ -391,7 +395,3 @@ class Consumer:
     def busy(self) -> bool:
         """Whether anything is held that is not merely waiting for its time."""
         return len(self._leases) > len(self._parking)
-
-    def _on_ready(self) -> None:
-        self._receiving.healthy()
-        self.report.ready()

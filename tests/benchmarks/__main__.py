@@ -12,7 +12,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -74,7 +74,19 @@ def main() -> int:
         print(table([one for one in lines if one.suite != LEVELING]))
     if levelled:
         print(leveling.table(levelled), leveling.against_bars(levelled), sep="\n")
+        draw_all(given.json.parent / "leveling", progress)
     return 0
+
+
+def draw_all(folder: Path, progress: Callable[[str], None]) -> None:
+    """A picture of every trace, where there is something to draw with."""
+    if importlib.util.find_spec("matplotlib") is None:
+        progress("no pictures: matplotlib is not installed (pip install --group plots)")
+        return
+    from tests.benchmarks.leveling.plots import draw
+
+    for name in TRACES:
+        progress(f"leveling: {', '.join(str(path) for path in draw(name, leveling.UNSEEN[0], ['adaptive'], folder))}")
 
 
 @contextmanager

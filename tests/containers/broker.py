@@ -43,8 +43,6 @@ class Broker:
     #: How to get the program, in words.
     install: str
     in_container: Callable[[Options], Command] | None = None
-    #: Whether Debian has it, so that there is an image of it wherever there is Debian.
-    in_debian: bool = True
     #: The command of its own tool, in the environment of the server, if it has one; the port is 0 in a container.
     admin: Callable[[int], Sequence[str]] = lambda port: ()
     #: What clients of a server of ours find in their environment, so that they may use it.

@@ -1,6 +1,6 @@
 """Fixtures: a server for each broker, shared by all processes of one test run.
 
-`rabbitmq`, `redis` and `sqs` are the first server that can be had, `servicebus` and `storagequeue` are processes;
+`rabbitmq` and `redis` are the first server that can be had, `servicebus`, `sqs` and `storagequeue` are processes;
 `each_rabbitmq` and `each_redis` run a test on both, the newest in a container and the oldest as a process. What cannot
 be had skips the test on a laptop and fails it in CI.
 """
@@ -108,7 +108,7 @@ def storagequeue(servers: Servers) -> Kept:
 @pytest.fixture(scope="session")
 def sqs(servers: Servers) -> Kept:
     """An SQS: real if it is given, else an emulator, with the credentials that it wants."""
-    kept = servers("sqs", "any")
+    kept = servers("sqs", "process")
     if kept.kind != "given":
         os.environ.update(BROKERS["sqs"].credentials)
     return kept

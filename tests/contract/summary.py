@@ -88,8 +88,6 @@ def wanted() -> list[str]:
             out.append(f"{adapter}/")
         elif broker.given:
             out.append(f"{adapter}/given")
-        elif not broker.in_debian:
-            out.append(f"{adapter}/process")
         else:
             out += [f"{adapter}/{kind}" for kind in broker.kinds]
     return out

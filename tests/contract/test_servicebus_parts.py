@@ -173,6 +173,14 @@ def test_a_lock_lasts_as_long_as_it_does_whatever_the_clock_here_says(ahead: flo
     assert lain_about == pytest.approx(23.0)
 
 
+@pytest.mark.parametrize(("ahead", "shift"), [(-30.0, -30.0), (0.0, 0.0), (0.3, 0.0), (30.0, 30.0)])
+def test_a_moment_of_ours_is_told_in_the_service_s_time_once_that_is_known(ahead: float, shift: float) -> None:
+    clocks = Clocks()
+    assert clocks.there(NOW) == NOW
+    clocks.lock_seen(NOW + timedelta(seconds=ahead + 30), 30.0, NOW)
+    assert clocks.there(NOW) == NOW + timedelta(seconds=shift)
+
+
 # Settlements
 
 

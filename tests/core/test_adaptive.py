@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from leveler import Adaptive, Leveler, Throttled
 from leveler.consumer.limits import AdaptiveConcurrency, Breaker, BreakerPolicy, Phase, State, Verdict, adaptive
+from leveler.consumer.limits.knee import Knee
+from leveler.consumer.limits.round import Round
 from leveler.testing import TestApp
 
 NAMES = ["knee", "gradient", "aimd"]
@@ -139,6 +141,17 @@ def test_handlers_that_never_wait_do_no_harm(name: str, latency_seconds: float) 
         limit.finish(now + runs * latency_seconds, runs, latency_seconds, Verdict.SUCCESS)
     assert limit.phase is Phase.APP_LIMITED
     assert 1 <= limit.limit <= 8
+
+
+def test_a_dip_that_is_due_before_any_full_round_finds_its_way() -> None:
+    """The ramp has ended with a refusal, and then hardly anything came for a while."""
+    knee = Knee()
+    knee.refused(0.5, 8.0, 7, Round(0.0), first=True)
+    knee.decide(1.0, 7.0, Round(0.5, runs=20, full_runs=0, inside=20, latency_seconds=2.0, squares=0.2))
+    due_at = knee.due_at
+    limit = knee.decide(due_at, 7.0, Round(1.0, runs=2, full_runs=2, inside=14, latency_seconds=0.2, squares=0.02))
+    limit = knee.decide(due_at + 1, limit, Round(due_at, 20, 20, inside=100, latency_seconds=2.0, squares=0.2))
+    assert 1 <= limit <= 8
 
 
 def test_failures_that_are_no_refusals_say_nothing() -> None:

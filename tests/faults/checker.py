@@ -123,7 +123,7 @@ def check(
     ordered: bool,
     may_lose: bool = False,
     copies: bool = False,
-    answers: bool = False,
+    answers_seconds: float = 0.0,
 ) -> Verdict:
     """Judge.
 
@@ -136,7 +136,7 @@ def check(
         ordered: check the order per key.
         copies: what is retried, returned or dead-lettered is a copy, whose source is acknowledged without an answer.
         may_lose: a fault took messages along; that they are gone must have been said.
-        answers: a completion is an answer that nobody confirms.
+        answers_seconds: a completion is an answer that nobody confirms, and is in doubt for so long after a fault.
     """
     ids: dict[str, set[str]] = defaultdict(set)
     effects: Counter[str] = Counter()
@@ -171,7 +171,7 @@ def check(
         stuck=remaining,
         duplicated=sum(count - 1 for count in effects.values()),
     )
-    verdict.flight = flight_of(entries, answers=answers)
+    verdict.flight = flight_of(entries, answers_seconds=answers_seconds)
     verdict.may_lose = may_lose
     verdict.copies = copies
     verdict.said = sorted({entry.detail for entry in entries if entry.kind == LOG})
@@ -185,7 +185,9 @@ def check(
     verdict.sent_again = resent.total()
     cut = unsettled + verdict.flight.doubtful if copies else unconfirmed
     verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > cut[id] + resent[id])
-    verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * (1 + resent[id]))
+    # A copy whose source was not answered goes its own way beside it.
+    lives = Counter(dict.fromkeys(starts, 1)) + resent + (verdict.flight.doubtful if answers_seconds else Counter())
+    verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * lives[id])
     # A long run may be hit every time, and then nobody can tell it from a killer.
     good = {id for id in dead if kind_of(id) not in POISON}
     alone = {
@@ -194,6 +196,8 @@ def check(
         if entry.kind == START and entry.id in good and int(entry.detail) > max_attempts
     }
     verdict.unlucky = sorted({id for id, _ in alone} - {id for id, _ in alone - verdict.flight.struck})
+    if answers_seconds:  # a try that reaches nobody cannot be told from a crash, and is no run
+        verdict.unlucky = sorted({*verdict.unlucky, *(id for id in good if starts[id] < max_deliveries)})
     verdict.innocent_dead = sorted(good.difference(verdict.unlucky))
     verdict.wrong_end = sorted(_wrong_ends(ids[ACKED], done, dead))
     if ordered:

@@ -132,7 +132,7 @@ class Harness:
             ordered=self._plan.ordered,
             may_lose=may_lose,
             copies=self._subject.copies,
-            answers=self._subject.answers,
+            answers_seconds=self._subject.answers_seconds,
         )
         return Outcome(verdict, self._done, self._missed, self._stops, time.monotonic() - began)
 

@@ -135,22 +135,26 @@ def _attach_when_free(session: SessionEnd, wanted: Attach, queue: Queue, session
     service = session.service
 
     def attempt() -> bool:
-        if session.connection.sessions.get(session.channel) is not session:
-            return True  # the client is gone
+        if session.wanted.get(wanted.handle) is not wanted:
+            return True
         try:
             locked = queue.accept_session(session_id, wanted, service.clock.now_ms())
         except Refused as refused:
-            refuse(session, wanted, refused)
+            fail(refused)
             return True
         if locked is not None:
+            del session.wanted[wanted.handle]
             _attach_outgoing(session, wanted, queue, locked)
         return locked is not None
 
+    def fail(refused: Refused) -> None:
+        if session.wanted.pop(wanted.handle, None) is wanted:
+            refuse(session, wanted, refused)
+
+    session.wanted[wanted.handle] = wanted
     said = (wanted.properties or {}).get(OPERATION_TIMEOUT)
     wait_ms = SESSION_WAIT_MS if said is None else int(said)
-    service.wait(
-        queue, Waiting(session_id, attempt, partial(refuse, session, wanted), service.clock.now_ms() + wait_ms)
-    )
+    service.wait(queue, Waiting(attempt, fail, service.clock.now_ms() + wait_ms))
 
 
 def _sessions_hint(queue: Queue) -> str:

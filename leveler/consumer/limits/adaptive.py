@@ -16,7 +16,7 @@ from enum import Enum
 from typing import Final
 
 from leveler.consumer.limits.breaker import State
-from leveler.consumer.limits.limit import Verdict
+from leveler.consumer.limits.limit import Figures, Verdict
 from leveler.consumer.limits.pace import Pace
 from leveler.consumer.limits.round import Algorithm, Round
 
@@ -94,6 +94,15 @@ class AdaptiveConcurrency:
             self._served(now, runs, latency_seconds, was)
         elif verdict is Verdict.OVERLOAD:
             self._refused(now, runs, latency_seconds)
+
+    def figures(self) -> Figures:
+        shown: dict[str, float | str] = {
+            "concurrency": int(self.limit + 0.5),
+            "running": self.running,
+            "phase": self.phase.value,
+            "refused": self.refused,
+        }
+        return shown if self.base_seconds is None else {**shown, "base_seconds": self.base_seconds}
 
     def breaker_changed(self, now: float, state: State) -> None:
         """For `Breaker.listen`."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from leveler.clock import Clock, Timer
 from leveler.consumer.limits.breaker import Breaker, State
-from leveler.consumer.limits.limit import Limit, Refusal, Verdict
+from leveler.consumer.limits.limit import Figures, Limit, Refusal, Shown, Verdict, Weighing
 from leveler.consumer.limits.memory import Memory
 
 _Waiter = tuple["asyncio.Future[bool]", int, object]
@@ -34,6 +34,7 @@ class Gate:
     def __init__(self, name: str, limits: Sequence[Limit], clock: Clock) -> None:
         self.name = name
         self.limits = tuple(limits)
+        self._weighing = [limit for limit in self.limits if isinstance(limit, Weighing)]
         self._clock = clock
         self._waiters: deque[_Waiter] = deque()
         self._timer: Timer | None = None
@@ -70,13 +71,22 @@ class Gate:
         broken = self._breaker.wait(now) if self._breaker is not None else 0.0
         return max(0.0, broken, self._paused_until - now - SHORT_PAUSE_SECONDS)
 
-    def credit(self, horizon_seconds: float) -> float:
-        """How many runs could start within the horizon, beyond those that wait already."""
+    def credit(self, horizon_seconds: float, batch_size: int = 1) -> float:
+        """How many messages could start within the horizon, beyond those that wait already.
+
+        Args:
+            horizon_seconds: how far to look ahead.
+            batch_size: a run takes as many. Where messages are counted, one more run may start before it has paid.
+        """
         now = self._clock.monotonic()
         if self._paused_until > now + horizon_seconds:
             return 0.0
         waiting = sum(runs for _, runs, _ in self._waiters) if self._waiters else 0
-        return min((limit.credit(now, horizon_seconds) for limit in self.limits), default=float("inf")) - waiting
+        runs = min((limit.credit(now, horizon_seconds) for limit in self.limits), default=float("inf")) - waiting
+        if batch_size == 1 or self._down_since is not None:  # one looks whether it is back
+            return runs
+        paid = min((limit.credit(now, horizon_seconds) for limit in self._weighing), default=float("inf"))
+        return min(runs * batch_size, max(paid, batch_size))
 
     def wait(self) -> float:
         """Seconds until one more run may start; infinity if another one must end first."""
@@ -130,6 +140,11 @@ class Gate:
         if self._down_since is not None:  # it may have been the probe
             self._tell_watchers()
 
+    def charge(self, messages: int) -> None:
+        """A run that was started here takes so many messages more than one."""
+        for limit in self._weighing:
+            limit.charge(messages)
+
     def refuse(self, owner: object) -> None:
         """Send everyone of `owner` who waits away: it stops."""
         mine = [waiter for waiter in self._waiters if waiter[2] is owner]
@@ -163,6 +178,17 @@ class Gate:
     def _tell_watchers(self) -> None:
         for turned in self._watchers:
             turned()
+
+    def figures(self) -> Figures:
+        """What its limits show of themselves, who waits for them, and how long they are paused yet."""
+        shown: dict[str, float | str] = {
+            "waiting": sum(runs for _, runs, _ in self._waiters),
+            "paused_seconds": max(0.0, self._paused_until - self._clock.monotonic()),
+        }
+        for limit in self.limits:
+            if isinstance(limit, Shown):
+                shown |= limit.figures()
+        return shown
 
     def _let_others(self) -> None:
         if self._waiters:
@@ -218,6 +244,7 @@ class Limits:
         gates: those.
         downstreams: all that there are, by name: a handler may meet others besides.
         memory: what may be held.
+        batch_size: most messages that one run takes.
     """
 
     def __init__(
@@ -225,9 +252,11 @@ class Limits:
         gates: Sequence[Gate],
         downstreams: Mapping[str, Gate] = MappingProxyType({}),
         memory: Memory | None = None,
+        batch_size: int = 1,
     ) -> None:
         self.gates = tuple(gates)
         self.memory = memory
+        self.batch_size = batch_size
         self._downstreams = downstreams
         self._refusals = 0
 
@@ -243,7 +272,8 @@ class Limits:
             gate.unwatch(turned)
 
     def credit(self, horizon_seconds: float) -> float:
-        return min(gate.credit(horizon_seconds) for gate in self.gates)
+        """How many messages could start within the horizon."""
+        return min(gate.credit(horizon_seconds, self.batch_size) for gate in self.gates)
 
     def wait(self) -> float:
         return max(gate.wait() for gate in self.gates)
@@ -287,6 +317,11 @@ class Limits:
                 return gate
             started.append(gate)
         return None
+
+    def charge(self, messages: int) -> None:
+        """A run that was acquired takes so many messages more than one."""
+        for gate in self.gates:
+            gate.charge(messages)
 
     def release(self, runs: int, latency_seconds: float, verdict: Verdict, refusal: Refusal | None = None) -> None:
         """`runs` have ended, after `latency_seconds` each.

@@ -169,7 +169,8 @@ class Knee:
         self._learn_cv(seen, round)
         if now >= self.due_at and seen.runs < self.round_runs:
             self._is_due = True
-            return self._start_dip(now, (self._held or seen)._replace(limit=seen.limit))
+            self._held = self._held or seen
+            return self._start_dip(now, self._held._replace(limit=seen.limit))
         proven = self._check(seen)
         self._held = self._smoothed(proven or seen)
         self._is_due = now >= self.due_at

@@ -12,10 +12,6 @@ from tests.containers import ministack
 from tests.containers.broker import Broker, Command, Options
 
 
-def _sqs_in_container(options: Options) -> Command:
-    return Command(words=[], environment={"SERVICES": "sqs", **options})
-
-
 def _sqs_as_process(options: Options, folder: Path, port: int) -> Command:
     """It would listen on every address, open a second port, and look after somebody's containers."""
     environment = {
@@ -43,15 +39,10 @@ def _sqs_version(url: str) -> str:
 
 SQS: Final = Broker(
     name="sqs",
-    port=4566,
-    official="localstack/localstack:4",
     program=ministack.program,
     url=lambda port: f"sqs://us-east-1?endpoint_url=http://127.0.0.1:{port}",
-    in_container=_sqs_in_container,
-    in_debian=False,
     as_process=_sqs_as_process,
-    admin=lambda port: ["curl", "--silent", "--show-error", "--fail"],
     version=_sqs_version,
-    install="run python3 -m tests.containers.ministack",
     credentials={"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
+    install="run tests/containers/prepare",
 )

@@ -76,7 +76,7 @@ def cloudtasks(place: Place) -> Iterator[Subject]:
                 url,
                 faults,
                 copies=True,
-                answers=True,
+                answers_seconds=1.5 * _LEASE_SECONDS + 1.0,
                 lease_seconds=_LEASE_SECONDS,
                 timeout_seconds=_LEASE_SECONDS * 0.8,
             )

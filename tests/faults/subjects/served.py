@@ -45,10 +45,10 @@ def served(
     alarm: Alarm | None = None,
     lasting: bool = True,
     also: Mapping[str, Callable[[Server], None]] | None = None,
+    ends: bool = True,
+    more: Callable[[Proxy], Sequence[Fault]] = lambda proxy: (),
     query: str = "",
     copies: bool = False,
-    keeps: bool = True,
-    more: Callable[[Proxy], Sequence[Fault]] = lambda proxy: (),
     calm_seconds: float = 0.0,
 ) -> Iterator[Subject]:
     """The broker, running behind a proxy.
@@ -63,11 +63,11 @@ def served(
         alarm: makes it run out of memory, or ends that; None if nobody can.
         lasting: whether what it has accepted survives its SIGKILL. Else it is told to end, unless asked for.
         also: what else can be done to it, by the words for it.
+        ends: whether it may be ended at all: one that keeps nothing must not.
+        more: faults that only it can have.
         query: of the URL of the processes under test.
         calm_seconds: how long it runs in peace before the first fault.
         copies: whether settlements other than a completion are made of copies.
-        keeps: whether its messages are still there when it has been killed.
-        more: faults that only it can have.
     """
     with (
         server(name, place.wish, options) as running,
@@ -75,7 +75,7 @@ def served(
     ):
         url = running.url.replace(f":{port}", f":{proxy.port}", 1)
         faults = [
-            *_of_the_server(running, alarm, delete, lasting=lasting, keeps=keeps),
+            *(_of_the_server(running, alarm, delete, lasting=lasting) if ends else [_stopped(running)]),
             *[Fault(word, partial(_struck, partial(act, running))) for word, act in (also or {}).items()],
             *_of_the_way(proxy),
             *_cuts(proxy, operations),
@@ -96,18 +96,21 @@ def _with_query(url: str, query: str) -> str:
 
 
 def _of_the_server(
-    running: Server, alarm: Alarm | None, delete: Callable[[Server], None], *, lasting: bool, keeps: bool
+    running: Server, alarm: Alarm | None, delete: Callable[[Server], None], *, lasting: bool
 ) -> Iterator[Fault]:
     end = running.kill if lasting else running.stop
-    if keeps:
-        yield Fault("broker SIGKILLed", partial(_ended, running, running.kill), 8.0, loses=not lasting)
-        if not lasting:
-            yield Fault("broker SIGTERMed", partial(_ended, running, running.stop), 8.0)
-        yield Fault("broker restarted every 10 s", partial(_restarted, running, end), 3 * _RESTART_EVERY_SECONDS)
+    yield Fault("broker SIGKILLed", partial(_ended, running, running.kill), 8.0, loses=not lasting)
+    if not lasting:
+        yield Fault("broker SIGTERMed", partial(_ended, running, running.stop), 8.0)
+    yield Fault("broker restarted every 10 s", partial(_restarted, running, end), 3 * _RESTART_EVERY_SECONDS)
     if alarm:
         yield Fault("broker out of memory", partial(_alarmed, running, alarm), 5.0)
-    yield Fault("broker SIGSTOPped", partial(_frozen, running), _AWAY_SECONDS)
+    yield _stopped(running)
     yield Fault("queue deleted", partial(_struck, partial(delete, running)), 2.0, loses=True)
+
+
+def _stopped(running: Server) -> Fault:
+    return Fault("broker SIGSTOPped", partial(_frozen, running), _AWAY_SECONDS)
 
 
 def _ended(running: Server, end: Callable[[], None], notes: Notes) -> None:

@@ -40,11 +40,10 @@ def sqs(place: Place) -> Iterator[Subject]:
         place,
         conversation=partial(SqsConversation, mood),
         operations=_OPERATIONS,
-        alarm=None,
         delete=_delete,
         options={},
         copies=True,
-        keeps=False,
+        ends=False,
         more=partial(_faults, mood),
     ) as subject:
         yield subject

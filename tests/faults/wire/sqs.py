@@ -1,4 +1,4 @@
-"""HTTP/1.1 as SQS speaks it: the operation stands in a header, the content is JSON, and an answer follows its request.
+"""HTTP as SQS speaks it: the operation stands in a header, the content is JSON, and an answer follows its request.
 
 An answer that brings no message has no name: to wait in vain is no operation. What the service itself may do to its
 clients is done here, by a `Mood`: a request is changed so that half of it or nothing is done, and the answer says so.
@@ -12,10 +12,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from tests.faults.wire.http import REPLY, end_of
+from tests.faults.wire.http import END_OF_HEAD, REPLY, end_of, headers_of
 from tests.faults.wire.unit import Unit
 
-_END: Final = b"\r\n\r\n"
 _EMPTY: Final = (b"{}", b'{"Messages": []}')
 _BATCHES: Final = ("SendMessageBatch", "DeleteMessageBatch", "ChangeMessageVisibilityBatch")
 _RECEIVE: Final = "ReceiveMessage"
@@ -60,7 +59,7 @@ class SqsConversation:
         self._asked += data
         while (end := end_of(self._asked)) is not None:
             message, self._asked = self._asked[:end], self._asked[end:]
-            name = _header(message, b"x-amz-target").rpartition(".")[2]
+            name = _header(message, "x-amz-target").rpartition(".")[2]
             message, reply = self._changed(name, message)
             self._waiting.append(_Changed(name, reply))
             yield Unit(message, name)
@@ -89,18 +88,13 @@ class SqsConversation:
         return message, _as_it_is
 
 
-def _header(message: bytes, name: bytes) -> str:
-    head = message.partition(_END)[0]
-    for line in head.split(b"\r\n")[1:]:
-        key, _, value = line.partition(b":")
-        if key.strip().lower() == name:
-            return value.strip().decode(errors="replace")
-    return ""
+def _header(message: bytes, name: str) -> str:
+    return headers_of(message.partition(END_OF_HEAD)[0]).get(name, "")
 
 
 def _content(message: bytes) -> bytes:
-    content = message.partition(_END)[2]
-    if _header(message, b"transfer-encoding") != "chunked":
+    content = message.partition(END_OF_HEAD)[2]
+    if _header(message, "transfer-encoding") != "chunked":
         return content
     out = bytearray()
     while content:
@@ -113,12 +107,12 @@ def _content(message: bytes) -> bytes:
 
 def _with_content(message: bytes, content: dict[str, Any], status: bytes = b"") -> bytes:
     """The same message with another content."""
-    lines = message.partition(_END)[0].split(b"\r\n")
+    lines = message.partition(END_OF_HEAD)[0].split(b"\r\n")
     first = b"HTTP/1.1 " + status if status else lines[0]
     drop = (b"content-length", b"transfer-encoding", b"x-amz-crc32")
     kept = [line for line in lines[1:] if line.partition(b":")[0].strip().lower() not in drop]
     body = json.dumps(content).encode()
-    return b"\r\n".join([first, *kept, b"content-length: %d" % len(body)]) + _END + body
+    return b"\r\n".join([first, *kept, b"content-length: %d" % len(body)]) + END_OF_HEAD + body
 
 
 def _as_it_is(message: bytes) -> bytes | None:

@@ -146,7 +146,7 @@ def test_an_http_request_is_called_by_all_that_is_in_it() -> None:
     assert seen == [Request("POST", "/q/messages", {"content-length": "20"}, b"GET / HTTP/1.1\r\n\r\n..")]
 
 
-def request(operation: str, content: bytes = b"{}") -> bytes:
+def sqs_request(operation: str, content: bytes = b"{}") -> bytes:
     return b"POST / HTTP/1.1\r\nHost: h\r\nX-Amz-Target: AmazonSQS.%b\r\nContent-Length: %d\r\n\r\n%b" % (
         operation.encode(),
         len(content),
@@ -154,7 +154,7 @@ def request(operation: str, content: bytes = b"{}") -> bytes:
     )
 
 
-def response(content: bytes, *, chunks: bool = False) -> bytes:
+def sqs_answer(content: bytes, *, chunks: bool = False) -> bytes:
     if not chunks:
         return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(content), content)
     half = len(content) // 2
@@ -162,37 +162,45 @@ def response(content: bytes, *, chunks: bool = False) -> bytes:
     return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % parts
 
 
-REQUESTS = [request("SendMessageBatch", b'{"Entries": []}'), request("ReceiveMessage"), request("ReceiveMessage")]
-ANSWERS = [response(b'{"Successful": []}'), response(b"{}"), response(b'{"Messages": [{"Body": "x"}]}', chunks=True)]
+SQS_REQUESTS = [
+    sqs_request("SendMessageBatch", b'{"Entries": []}'),
+    sqs_request("ReceiveMessage"),
+    sqs_request("ReceiveMessage"),
+]
+SQS_ANSWERS = [
+    sqs_answer(b'{"Successful": []}'),
+    sqs_answer(b"{}"),
+    sqs_answer(b'{"Messages": [{"Body": "x"}]}', chunks=True),
+]
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])
 def test_requests_of_sqs_and_their_answers_are_recognised_across_the_borders_of_chunks(size: int) -> None:
     talk = SqsConversation(Mood())
-    requests = in_chunks(talk.requests, b"".join(REQUESTS), size)
-    replies = in_chunks(talk.replies, b"".join(ANSWERS), size)
-    assert [unit.data for unit in requests] == REQUESTS
-    assert [unit.data for unit in replies] == ANSWERS
+    requests = in_chunks(talk.requests, b"".join(SQS_REQUESTS), size)
+    replies = in_chunks(talk.replies, b"".join(SQS_ANSWERS), size)
+    assert [unit.data for unit in requests] == SQS_REQUESTS
+    assert [unit.data for unit in replies] == SQS_ANSWERS
     assert [unit.name for unit in requests] == ["SendMessageBatch", "ReceiveMessage", "ReceiveMessage"]
     assert [unit.name for unit in replies] == ["SendMessageBatch reply", "", "ReceiveMessage reply"]
 
 
 def test_what_is_throttled_is_not_done() -> None:
     talk = SqsConversation(Mood(throttles=True))
-    [sent] = talk.requests(request("SendMessageBatch"))
-    [answer] = talk.replies(response(b'{"__type": "InvalidAction"}'))
+    [sent] = talk.requests(sqs_request("SendMessageBatch"))
+    [answer] = talk.replies(sqs_answer(b'{"__type": "InvalidAction"}'))
     assert b"AmazonSQS.SendMessageBatch" not in sent.data
     assert b"400 Bad Request" in answer.data
     assert b"RequestThrottled" in answer.data
-    [sent] = talk.requests(request("SendMessageBatch"))
-    assert sent.data == request("SendMessageBatch")
+    [sent] = talk.requests(sqs_request("SendMessageBatch"))
+    assert sent.data == sqs_request("SendMessageBatch")
 
 
 def test_half_of_a_batch_is_not_done_and_said_to_have_failed() -> None:
     talk = SqsConversation(Mood(does_half=True))
     entries = b'{"Entries": [{"Id": "0"}, {"Id": "1"}, {"Id": "2"}]}'
-    [sent] = talk.requests(request("DeleteMessageBatch", entries))
-    [answer] = talk.replies(response(b'{"Successful": [{"Id": "0"}, {"Id": "2"}]}'))
+    [sent] = talk.requests(sqs_request("DeleteMessageBatch", entries))
+    [answer] = talk.replies(sqs_answer(b'{"Successful": [{"Id": "0"}, {"Id": "2"}]}'))
     assert b'{"Entries": [{"Id": "0"}, {"Id": "2"}]}' in sent.data
     assert b'"Failed": [{"Id": "1"' in answer.data
 
