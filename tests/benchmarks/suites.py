@@ -14,6 +14,7 @@ from tests.benchmarks.bare_rabbitmq import bare_multiple as bare_rabbitmq_multip
 from tests.benchmarks.bare_redis import BareRedis
 from tests.benchmarks.bare_servicebus import BareServiceBus
 from tests.benchmarks.bare_sqlite import BareSQLite
+from tests.benchmarks.bare_sqs import BareSQS
 from tests.benchmarks.bare_storagequeue import BareStorageQueue
 from tests.benchmarks.peers import peers
 from tests.benchmarks.row import MakeRow
@@ -65,6 +66,10 @@ SUITES: Final[Mapping[str, Suite]] = {
             Turn("latency", 1_500),
         ],
     ),
+    "limits": Suite(
+        rows={"none": ours.on_memory, "every limiter": ours.with_every_limiter},
+        turns=[Turn("consume", 100_000)],
+    ),
     "redis": Suite(
         rows={"bare": BareRedis, "overlapped": bare_redis.overlapped, "leveler": ours.on_redis, **peers("redis")},
         turns=[
@@ -88,6 +93,17 @@ SUITES: Final[Mapping[str, Suite]] = {
             Turn("roundtrip", 20_000),
             Turn("latency_between", 1_500),
             Turn("rss_backlog", 200_000, rounds=2, by_itself=True),
+        ],
+    ),
+    "sqs": Suite(
+        rows={"aiobotocore": BareSQS, "leveler": ours.on_sqs},
+        turns=[
+            Turn("publish_one", 300),
+            Turn("publish_batch", 8_000),
+            Turn("publish_concurrent", 4_000),
+            Turn("consume", 5_000),
+            Turn("roundtrip", 5_000),
+            Turn("rss_backlog", 10_000, rounds=1, by_itself=True),
         ],
     ),
     "rabbitmq": Suite(

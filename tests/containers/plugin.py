@@ -1,6 +1,6 @@
 """Fixtures: a server for each broker, shared by all processes of one test run.
 
-`rabbitmq` and `redis` are the first server that can be had, `servicebus` and `storagequeue` are processes;
+`rabbitmq` and `redis` are the first server that can be had, `servicebus`, `sqs` and `storagequeue` are processes;
 `each_rabbitmq` and `each_redis` run a test on both, the newest in a container and the oldest as a process. What cannot
 be had skips the test on a laptop and fails it in CI.
 """
@@ -18,6 +18,7 @@ from typing import Final, cast
 
 import pytest
 
+from tests.containers.brokers import BROKERS
 from tests.containers.find import Wish
 from tests.containers.keeper import Kept, ask
 
@@ -102,6 +103,15 @@ def servicebus(servers: Servers) -> Kept:
 def storagequeue(servers: Servers) -> Kept:
     """An Azure Storage Queue account."""
     return servers("storagequeue", "process")
+
+
+@pytest.fixture(scope="session")
+def sqs(servers: Servers) -> Kept:
+    """An SQS: real if it is given, else an emulator, with the credentials that it wants."""
+    kept = servers("sqs", "process")
+    if kept.kind != "given":
+        os.environ.update(BROKERS["sqs"].credentials)
+    return kept
 
 
 @pytest.fixture(scope="session", params=["container", "process"])

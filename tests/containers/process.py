@@ -16,7 +16,7 @@ from tests.containers.port import free_ports
 from tests.containers.server import NoServer, Server
 
 #: To save what it has.
-_FAREWELL_SECONDS: Final = 10.0
+_FAREWELL_SECONDS: Final = 60.0
 
 
 class ProcessServer(Server):
@@ -31,7 +31,7 @@ class ProcessServer(Server):
 
     def __init__(self, broker: Broker, options: Options) -> None:
         if broker.program() is None:
-            raise NoServer(f"install a server for {broker.name} (see tests/containers/prepare)")
+            raise NoServer(f"{broker.install}, so that {broker.name} can run as a process")
         self._port = free_ports()
         super().__init__(broker, broker.url(self._port))
         self._folder = Path(tempfile.mkdtemp(prefix=f"leveler-{broker.name}-"))

@@ -86,7 +86,8 @@ def test_every_entry_point_and_every_packaged_adapter_has_its_folder() -> None:
     words = {word(adapter) for adapter in ADAPTERS}
     packages = PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     assert PYPROJECT["project"]["entry-points"]["leveler.adapters"].keys() == words
-    assert sorted(packages) == sorted(["leveler", *(f"adapters/leveler_{word}" for word in words)])
+    ours = ["leveler", *(f"adapters/leveler_{word}" for word in words), "contrib/leveler_lambda"]
+    assert sorted(packages) == sorted(ours)
 
 
 def test_the_core_is_typed() -> None:

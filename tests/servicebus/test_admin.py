@@ -166,8 +166,9 @@ def test_who_is_attached_to_a_queue_hears_that_it_is_deleted(tmp_path: Path) -> 
             async with client.get_queue_receiver("q") as receiver:
                 receiving = asyncio.ensure_future(receiver.receive_messages(1, max_wait_time=10))
                 await asyncio.sleep(0.1)
-                rig.namespace.delete(rig.namespace.find("q"))
-                rig.server.gone("q")
+                queue = rig.namespace.find("q")
+                rig.namespace.delete(queue)
+                rig.server.gone(queue)
                 with pytest.raises(MessagingEntityNotFoundError):
                     await receiving
 

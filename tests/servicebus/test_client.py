@@ -24,6 +24,7 @@ from azure.servicebus.aio import ServiceBusClient as AsyncClient
 from azure.servicebus.exceptions import (
     MessageLockLostError,
     MessageNotFoundError,
+    MessagingEntityNotFoundError,
     OperationTimeoutError,
     ServiceBusAuthenticationError,
     ServiceBusAuthorizationError,
@@ -349,6 +350,52 @@ def test_there_is_no_next_session_for_as_long_as_the_client_waits() -> None:
     run(story())
 
 
+def test_sessions_are_listed_that_have_messages_or_a_state() -> None:
+    async def story() -> None:
+        async with emulator(queues=sessions()) as rig, rig.client() as client:
+            assert [one async for one in client.list_queue_sessions("s")] == []
+            for number in range(120):
+                rig.put("m", queue="s", session_id=f"{number:03}")
+            async with client.get_queue_receiver("s", session_id="state only") as receiver:
+                await receiver.session.set_state(b"s")
+            listed = [one async for one in client.list_queue_sessions("s")]
+            assert listed == [*(f"{number:03}" for number in range(120)), "state only"]
+            since = datetime.now(UTC) - timedelta(minutes=1)
+            assert [one async for one in client.list_queue_sessions("s", state_updated_after=since)] == ["state only"]
+
+    run(story())
+
+
+def test_a_message_of_a_session_is_deferred_and_taken_within_the_session() -> None:
+    async def story() -> None:
+        async with emulator(queues=sessions()) as rig, rig.client() as client:
+            rig.put("a", queue="s", session_id="a")
+            async with client.get_queue_receiver("s", session_id="a") as receiver:
+                [message] = await receiver.receive_messages(1, max_wait_time=5)
+                await receiver.defer_message(message)
+                [deferred] = await receiver.receive_deferred_messages(message.sequence_number or 0)
+                await receiver.complete_message(deferred)
+            assert rig.namespace.find("s").counts() == (0, 0, 0, 0)
+
+    run(story())
+
+
+def test_who_has_stopped_waiting_for_a_session_gets_none() -> None:
+    async def story() -> None:
+        async with emulator(queues=sessions()) as rig, rig.client() as client, rig.client() as other:
+            receiver = client.get_queue_receiver("s", session_id=NEXT_AVAILABLE_SESSION, max_wait_time=60)
+            opening = asyncio.ensure_future(receiver.__aenter__())
+            await until(lambda: rig.server._service._waiting)
+            opening.cancel()
+            await asyncio.wait([opening])
+            await receiver.close()
+            rig.put("a", queue="s", session_id="a")
+            async with other.get_queue_receiver("s", session_id=NEXT_AVAILABLE_SESSION, max_wait_time=5) as second:
+                assert second.session.session_id == "a"
+
+    run(story())
+
+
 @pytest.mark.parametrize(("name", "session_id"), [("s", None), ("q", "a")])
 def test_sessions_are_for_queues_that_require_them_and_only_for_those(name: str, session_id: str | None) -> None:
     async def story() -> None:
@@ -371,6 +418,15 @@ def test_dead_letters_of_sessions_are_read_without_a_session() -> None:
                 [letter] = await receiver.receive_messages(1, max_wait_time=5)
                 assert (letter.session_id, letter.dead_letter_reason) == ("a", "r")
                 await receiver.complete_message(letter)
+
+    run(story())
+
+
+def test_topics_are_refused_by_their_name() -> None:
+    async def story() -> None:
+        async with emulator() as rig, rig.client() as client:
+            with pytest.raises(MessagingEntityNotFoundError, match="Topics are not emulated"):
+                await client.get_subscription_receiver("topic", "one").__aenter__()
 
     run(story())
 

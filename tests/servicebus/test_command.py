@@ -190,3 +190,12 @@ def test_it_prints_what_to_connect_with_and_ends_at_a_signal() -> None:
         connection,
     )
     assert re.fullmatch(rf"  admin url: http://{port}\n", admin)
+
+
+def test_it_needs_no_client_to_run() -> None:
+    """Whoever has come for the emulator alone installs nothing of Azure."""
+    forbidden = "import sys; sys.modules.update(azure=None, aiohttp=None)"
+    command = f"{forbidden}; import leveler_servicebus.emulator; print('fine')"
+    ran = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
+
+    assert ran.stdout == "fine\n", ran.stderr

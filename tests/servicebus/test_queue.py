@@ -71,10 +71,26 @@ def test_what_is_locked_does_not_expire_until_it_is_given_back() -> None:
     queue.advance(600)
     assert queue.counts() == (1, 0, 0, 1)
     queue.release(held.token, 600)
+    assert queue.take(1, 600) == []
+    queue.advance(600)
 
     assert queue.counts().active == 0
     assert queue.dead is not None
     assert queue.dead.counts().active == 1
+
+
+@pytest.mark.parametrize("verb", ["release", "abandon", "defer"])
+def test_what_has_been_given_back_expires_at_its_time(verb: str) -> None:
+    queue = made()
+    queue.send([content(ttl_ms=500)], 0)
+    [held] = queue.take(1, 0)
+    assert queue.next_due_ms() == LOCK_MS
+    getattr(queue, verb)(held.token, 100)
+
+    assert queue.next_due_ms() == 500
+    queue.advance(500)
+
+    assert queue.counts() == (0, 0, 0, 0)
 
 
 def test_a_queue_limits_how_long_its_messages_live() -> None:

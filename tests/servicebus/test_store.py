@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import signal
 import subprocess
@@ -16,8 +17,13 @@ import pytest
 from azure.servicebus import ServiceBusMessage, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient
 from leveler_servicebus.emulator import FileStore, QueueSettings
+from leveler_servicebus.emulator.amqp.encoder import encode
+from leveler_servicebus.emulator.amqp.performatives import Disposition, Outcome, Transfer
+from leveler_servicebus.emulator.amqp.values import UInt
+from leveler_servicebus.emulator.signature import DEFAULT_KEY
 from leveler_servicebus.emulator.store import NoStore
 
+from tests.servicebus.raw import Raw, raw
 from tests.servicebus.rig import ONCE, emulator, run
 
 QUEUES = {
@@ -46,6 +52,7 @@ def test_everything_about_a_message_survives(tmp_path: Path) -> None:
                 await receiver.session.set_state(b"state")
 
         async with emulator(queues={"q": QUEUES["q"]}, file=file) as rig, rig.client() as client:
+            assert [one.sequence for one in rig.namespace.find("q").peek(1, 9)] == [2, 3, 5]
             async with client.get_queue_sender("q") as sender:
                 await sender.send_messages(ServiceBusMessage("again", message_id="a"))  # a duplicate still
             async with client.get_queue_receiver("q") as receiver:
@@ -78,6 +85,7 @@ def test_no_number_is_given_twice_though_all_messages_are_gone(tmp_path: Path) -
         for expected in (1, 2, 3):
             async with emulator(file=tmp_path / "bus.db") as rig:
                 queue, now_ms = rig.namespace.find("q"), rig.namespace.clock.now_ms()
+                assert queue.counts() == (0, 0, 0, 0)
                 rig.put("a")
                 [message] = queue.take(1, now_ms)
                 assert message.sequence == expected
@@ -129,25 +137,30 @@ def process(*options: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, st
 def test_what_was_accepted_is_there_after_sigkill(tmp_path: Path) -> None:
     options = ["--queue", "q,lock_seconds=30", "--file", str(tmp_path / "bus.db")]
 
-    async def send(connection: str, killed: asyncio.Event) -> list[str]:
-        """Until the emulator is gone; what it has accepted."""
+    async def send(client: Raw, accepted: list[str], killed: asyncio.Event) -> None:
+        """One by one, for as long as there is an answer."""
+        for number in itertools.count():
+            body = b"\x00\x53\x75" + encode(str(number).encode())
+            client.say(Transfer(UInt(0), UInt(number), b"t", UInt(0), False), body)
+            assert (await client.hear(Disposition)).state.descriptor == Outcome.ACCEPTED
+            accepted.append(str(number))
+            if number == 50:
+                killed.set()
+
+    async def send_until_it_is_gone(port: int, killed: asyncio.Event) -> list[str]:
         accepted: list[str] = []
-        async with ServiceBusClient.from_connection_string(connection, **ONCE) as client:
-            sender = client.get_queue_sender("q")
-            try:
-                for number in range(100_000):
-                    await sender.send_messages(ServiceBusMessage(str(number)))
-                    accepted.append(str(number))
-                    if number == 50:
-                        killed.set()
-            except Exception:
-                assert killed.is_set()
+        async with raw(port) as client:
+            await client.open(DEFAULT_KEY)
+            client.attach_sender(0, "q")
+            with pytest.raises((OSError, asyncio.IncompleteReadError)):
+                await send(client, accepted, killed)
         return accepted
 
     async def story() -> None:
         killed = asyncio.Event()
         with process(*options) as (running, said):
-            sending = asyncio.ensure_future(send(said["connection_string"], killed))
+            port = int(said["connection_string"].partition(";")[0].rpartition(":")[2])
+            sending = asyncio.ensure_future(send_until_it_is_gone(port, killed))
             await killed.wait()
             running.send_signal(signal.SIGKILL)
             accepted = await sending

@@ -11,6 +11,7 @@ from tests.faults.subjects.rabbitmq import rabbitmq
 from tests.faults.subjects.redis import redis
 from tests.faults.subjects.servicebus import servicebus
 from tests.faults.subjects.sqlite import sqlite
+from tests.faults.subjects.sqs import sqs
 from tests.faults.subjects.storagequeue import storagequeue
 from tests.faults.subjects.subject import Place, Subject
 
@@ -18,8 +19,9 @@ SUBJECTS: Final[Mapping[str, Callable[[Place], AbstractContextManager[Subject]]]
     "sqlite": sqlite,
     "rabbitmq": rabbitmq,
     "redis": redis,
-    "servicebus": servicebus,
     "cloudtasks": cloudtasks,
+    "servicebus": servicebus,
+    "sqs": sqs,
     "storagequeue": storagequeue,
 }
 

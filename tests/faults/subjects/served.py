@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import cycle
 from typing import Final, get_args
-from urllib.parse import urlsplit
 
 from tests.containers.broker import Options
 from tests.containers.find import server
@@ -46,6 +45,8 @@ def served(
     alarm: Alarm | None = None,
     lasting: bool = True,
     also: Mapping[str, Callable[[Server], None]] | None = None,
+    ends: bool = True,
+    more: Callable[[Proxy], Sequence[Fault]] = lambda proxy: (),
     query: str = "",
     copies: bool = False,
     calm_seconds: float = 0.0,
@@ -62,24 +63,36 @@ def served(
         alarm: makes it run out of memory, or ends that; None if nobody can.
         lasting: whether what it has accepted survives its SIGKILL. Else it is told to end, unless asked for.
         also: what else can be done to it, by the words for it.
+        ends: whether it may be ended at all: one that keeps nothing must not.
+        more: faults that only it can have.
         query: of the URL of the processes under test.
         calm_seconds: how long it runs in peace before the first fault.
         copies: whether settlements other than a completion are made of copies.
     """
     with (
         server(name, place.wish, options) as running,
-        Proxy(free_ports(), port := urlsplit(running.url).port or 0, conversation) as proxy,
+        Proxy(free_ports(), port := _port(running.url), conversation) as proxy,
     ):
         url = running.url.replace(f":{port}", f":{proxy.port}", 1)
         faults = [
-            *_of_the_server(running, alarm, delete, lasting=lasting),
+            *(_of_the_server(running, alarm, delete, lasting=lasting) if ends else [_stopped(running)]),
             *[Fault(word, partial(_struck, partial(act, running))) for word, act in (also or {}).items()],
             *_of_the_way(proxy),
             *_cuts(proxy, operations),
+            *more(proxy),
         ]
-        yield Subject(
-            name, running.label, f"{url}{'&' if '?' in url else '?'}{query}", running.url, faults, calm_seconds, copies
-        )
+        yield Subject(name, running.label, _with_query(url, query), running.url, faults, calm_seconds, copies)
+
+
+def _port(url: str) -> int:
+    """Where a server of ours listens, wherever in its URL that stands."""
+    return int(url.partition("127.0.0.1:")[2].partition("/")[0].partition("?")[0])
+
+
+def _with_query(url: str, query: str) -> str:
+    if not query:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{query}"
 
 
 def _of_the_server(
@@ -89,11 +102,15 @@ def _of_the_server(
     yield Fault("broker SIGKILLed", partial(_ended, running, running.kill), 8.0, loses=not lasting)
     if not lasting:
         yield Fault("broker SIGTERMed", partial(_ended, running, running.stop), 8.0)
+    yield Fault("broker restarted every 10 s", partial(_restarted, running, end), 3 * _RESTART_EVERY_SECONDS)
     if alarm:
         yield Fault("broker out of memory", partial(_alarmed, running, alarm), 5.0)
-    yield Fault("broker SIGSTOPped", partial(_frozen, running), _AWAY_SECONDS)
-    yield Fault("broker restarted every 10 s", partial(_restarted, running, end), 3 * _RESTART_EVERY_SECONDS)
+    yield _stopped(running)
     yield Fault("queue deleted", partial(_struck, partial(delete, running)), 2.0, loses=True)
+
+
+def _stopped(running: Server) -> Fault:
+    return Fault("broker SIGSTOPped", partial(_frozen, running), _AWAY_SECONDS)
 
 
 def _ended(running: Server, end: Callable[[], None], notes: Notes) -> None:

@@ -16,7 +16,7 @@ from tests.faults.wire.unit import Unit
 #: What the reply to a request called X is called.
 REPLY: Final = " reply"
 
-_END_OF_HEAD: Final = b"\r\n\r\n"
+END_OF_HEAD: Final = b"\r\n\r\n"
 
 
 class Request(NamedTuple):
@@ -68,7 +68,7 @@ class HttpConversation:
         if status.startswith(b"1") or not self._waiting:  # "100 Continue" is not the reply yet
             return ""
         name, _ = self._waiting.popleft()
-        return name + REPLY if name and not self._is_empty(reply.partition(_END_OF_HEAD)[2]) else ""
+        return name + REPLY if name and not self._is_empty(reply.partition(END_OF_HEAD)[2]) else ""
 
 
 def end_of(data: bytes, *, of_head: bool = False) -> int | None:
@@ -78,10 +78,10 @@ def end_of(data: bytes, *, of_head: bool = False) -> int | None:
         data: one or more messages, the last perhaps in part.
         of_head: whether it answers a HEAD, and so has no body, whatever its head says.
     """
-    at = data.find(_END_OF_HEAD)
+    at = data.find(END_OF_HEAD)
     if at < 0:
         return None
-    start, headers = at + len(_END_OF_HEAD), _headers(data[:at])
+    start, headers = at + len(END_OF_HEAD), headers_of(data[:at])
     if of_head or data[9:12] in (b"204", b"304") or (data.startswith(b"HTTP/") and data[9:10] == b"1"):
         return start
     if headers.get("transfer-encoding", "").lower() == "chunked":
@@ -100,11 +100,11 @@ def _end_of_chunks(data: bytes, at: int) -> int | None:
 
 
 def _request(data: bytes) -> Request:
-    head, _, body = data.partition(_END_OF_HEAD)
+    head, _, body = data.partition(END_OF_HEAD)
     method, target, _ = head.partition(b"\r\n")[0].decode("latin-1").split(" ", 2)
-    return Request(method, target, _headers(head), body)
+    return Request(method, target, headers_of(head), body)
 
 
-def _headers(head: bytes) -> dict[str, str]:
+def headers_of(head: bytes) -> dict[str, str]:
     pairs = (line.partition(":") for line in head.decode("latin-1").split("\r\n")[1:])
     return {name.strip().lower(): value.strip() for name, _, value in pairs}

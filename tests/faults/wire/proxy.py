@@ -39,6 +39,7 @@ class Proxy:
         self._slow = CLEAR
         self._cuts: list[Cut] = []
         self._swallows = False
+        self._refuses = False
         #: Each with the task that serves it.
         self._links: dict[Link, asyncio.Task[Any]] = {}
         self._loop = asyncio.new_event_loop()
@@ -71,6 +72,12 @@ class Proxy:
     def swallow(self, swallows: bool) -> None:
         """A black hole: connections stay open, or open, and nothing gets through; its end cuts all of them."""
         self._call(lambda: self._swallow(swallows))
+
+    def refuse(self, refuses: bool) -> None:
+        """Nobody is there: connections end, and none is taken."""
+        self._call(lambda: setattr(self, "_refuses", refuses))
+        if refuses:
+            self.cut_all(reset=True)
 
     def half_open(self) -> None:
         """The server's side of every connection is gone, and nobody tells the client."""
@@ -105,6 +112,9 @@ class Proxy:
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         client = (reader, writer)
+        if self._refuses:
+            writer.transport.abort()
+            return
         try:
             server = await asyncio.open_connection("127.0.0.1", self._server_port)
         except OSError:

@@ -15,6 +15,7 @@ from tests.faults.wire.amqp import AmqpConversation
 from tests.faults.wire.amqp1 import Amqp1Conversation
 from tests.faults.wire.http import HttpConversation, Request
 from tests.faults.wire.resp import RespConversation
+from tests.faults.wire.sqs import Mood, SqsConversation
 from tests.faults.wire.unit import Unit
 
 
@@ -143,6 +144,65 @@ def test_an_http_request_is_called_by_all_that_is_in_it() -> None:
     seen: list[Request] = []
     [*HttpConversation(lambda request: seen.append(request) or "").requests(ASKED[1])]  # type: ignore[func-returns-value]
     assert seen == [Request("POST", "/q/messages", {"content-length": "20"}, b"GET / HTTP/1.1\r\n\r\n..")]
+
+
+def sqs_request(operation: str, content: bytes = b"{}") -> bytes:
+    return b"POST / HTTP/1.1\r\nHost: h\r\nX-Amz-Target: AmazonSQS.%b\r\nContent-Length: %d\r\n\r\n%b" % (
+        operation.encode(),
+        len(content),
+        content,
+    )
+
+
+def sqs_answer(content: bytes, *, chunks: bool = False) -> bytes:
+    if not chunks:
+        return b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(content), content)
+    half = len(content) // 2
+    parts = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (content[:half], content[half:]) if part)
+    return b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % parts
+
+
+SQS_REQUESTS = [
+    sqs_request("SendMessageBatch", b'{"Entries": []}'),
+    sqs_request("ReceiveMessage"),
+    sqs_request("ReceiveMessage"),
+]
+SQS_ANSWERS = [
+    sqs_answer(b'{"Successful": []}'),
+    sqs_answer(b"{}"),
+    sqs_answer(b'{"Messages": [{"Body": "x"}]}', chunks=True),
+]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])
+def test_requests_of_sqs_and_their_answers_are_recognised_across_the_borders_of_chunks(size: int) -> None:
+    talk = SqsConversation(Mood())
+    requests = in_chunks(talk.requests, b"".join(SQS_REQUESTS), size)
+    replies = in_chunks(talk.replies, b"".join(SQS_ANSWERS), size)
+    assert [unit.data for unit in requests] == SQS_REQUESTS
+    assert [unit.data for unit in replies] == SQS_ANSWERS
+    assert [unit.name for unit in requests] == ["SendMessageBatch", "ReceiveMessage", "ReceiveMessage"]
+    assert [unit.name for unit in replies] == ["SendMessageBatch reply", "", "ReceiveMessage reply"]
+
+
+def test_what_is_throttled_is_not_done() -> None:
+    talk = SqsConversation(Mood(throttles=True))
+    [sent] = talk.requests(sqs_request("SendMessageBatch"))
+    [answer] = talk.replies(sqs_answer(b'{"__type": "InvalidAction"}'))
+    assert b"AmazonSQS.SendMessageBatch" not in sent.data
+    assert b"400 Bad Request" in answer.data
+    assert b"RequestThrottled" in answer.data
+    [sent] = talk.requests(sqs_request("SendMessageBatch"))
+    assert sent.data == sqs_request("SendMessageBatch")
+
+
+def test_half_of_a_batch_is_not_done_and_said_to_have_failed() -> None:
+    talk = SqsConversation(Mood(does_half=True))
+    entries = b'{"Entries": [{"Id": "0"}, {"Id": "1"}, {"Id": "2"}]}'
+    [sent] = talk.requests(sqs_request("DeleteMessageBatch", entries))
+    [answer] = talk.replies(sqs_answer(b'{"Successful": [{"Id": "0"}, {"Id": "2"}]}'))
+    assert b'{"Entries": [{"Id": "0"}, {"Id": "2"}]}' in sent.data
+    assert b'"Failed": [{"Id": "1"' in answer.data
 
 
 def frame(performative: int, payload: bytes = b"", *, kind: int = 0) -> bytes:

@@ -83,15 +83,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        if length > _MOST_BYTES:
+        said = self.headers.get("Content-Length") or "0"
+        if not said.isdecimal() or int(said) > _MOST_BYTES:
             self.send_error(413)
             return
         request = Request(
             method=self.command,
             target=self.path,
             headers={name.lower(): value for name, value in self.headers.items()},
-            body=self.rfile.read(length),
+            body=self.rfile.read(int(said)),
             base=f"{self.scheme}://{self.headers.get('Host', 'localhost')}",
         )
         response = self.ask(request)
