@@ -16,7 +16,7 @@ from tests.containers.port import free_ports
 from tests.containers.server import NoServer, Server
 
 #: To save what it has.
-_FAREWELL_SECONDS: Final = 10.0
+_FAREWELL_SECONDS: Final = 60.0
 
 
 class ProcessServer(Server):

@@ -15,7 +15,7 @@ class ServiceBus(UrlTarget):
     """Queues of its own in a namespace that others use, too. Real locks last for five seconds at least."""
 
     def __init__(self, server: Kept, **spec: Any) -> None:
-        super().__init__(server.url, lease_seconds=5.0 if server.kind == "given" else 3.0, grace_seconds=1.5)
+        super().__init__(server.url, lease_seconds=5.0 if server.kind == "given" else 3.0, grace_seconds=2.0)
         self.name = " ".join([server.label, *spec])
         self.spec = spec
 

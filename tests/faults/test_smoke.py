@@ -78,7 +78,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
         "cut before the answer to a completion",
     ),
 }
-#: As many as a run of a minute has room for: one HTTP request for each delivery takes its time.
+#: One HTTP request for each delivery takes its time, and so do emulators.
 MESSAGES: Final[Mapping[str, int]] = {"cloudtasks": 1000, "servicebus": 1500, "storagequeue": 800}
 #: What the proof needs: a bug, the faults that bring it out on a broker, and what it is seen as.
 PLANTED: Final = [
