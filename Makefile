@@ -53,8 +53,11 @@ FAULTS_sqlite := --messages 100000 --faults 100 --killers 10 --seed 1 --seed 2 -
 FAULTS_rabbitmq := --messages 50000 --faults 72 --killers 4 --seed 1
 FAULTS_redis := --messages 50000 --faults 72 --killers 4 --seed 1
 FAULTS_sqs := --messages 20000 --faults 40 --killers 2 --seed 1
+FAULTS_cloudtasks := --messages 5000 --faults 50 --killers 2 --seed 1
+FAULTS_servicebus := --messages 10000 --faults 40 --killers 2 --seed 1
+FAULTS_storagequeue := --messages 10000 --faults 40 --killers 2 --seed 1
 faults: $(VENV)/.development
-	@$(foreach broker,$(or $(ONLY),sqlite rabbitmq redis sqs), \
+	@$(foreach broker,$(or $(ONLY),sqlite rabbitmq redis sqs cloudtasks servicebus storagequeue), \
 		$(BIN)/python -m tests.faults $(broker) $(FAULTS_$(broker)) --json build/faults-$(broker).json || failed=1;) \
 		exit $${failed:-0}
 

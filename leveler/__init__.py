@@ -9,7 +9,7 @@ The tour, in the order in which a message travels:
     discovery.py, adapter.py    URL -> adapter; the contract that adapters implement
     config/, units.py           leveler.yaml and LEVELER_* -> settings; durations, sizes and rates in words
     downstreams.py              what the limits protect, and who shares them
-    runtime.py                  a started app: brokers connected, queues declared, consumers running
+    runtime.py, worker.py       a started app: brokers connected, queues declared, consumers running until a signal
     consumer/                   the way of a delivery through a process, one room a step
       receiving.py              a receiver for as long as the consumer lives
       intake.py                 how many to ask for now, and the loop that asks
@@ -18,6 +18,7 @@ The tour, in the order in which a message travels:
       buffer.py, held.py        what was received and not started yet; a delivery in this process
       consumer.py               the spine: acquire -> decode -> handle -> decide -> settle -> release
       series.py                 one delivery after another, as long as no handler waits
+      batches.py                the spine where a handler takes many at once: gathering.py, batch.py
       limits/                   what the downstream bears
       handler.py, threads.py    run one handler, ``def`` ones in threads; what it does becomes an outcome
       lease.py                  keep deliveries ours while their handlers run
@@ -31,6 +32,7 @@ The tour, in the order in which a message travels:
       report.py, surroundings.py    what a consumer tells; what it shares with its process
     deadletter.py               browse, replay, purge what was given up
     events.py                   named moments for metrics and tests
+    monitor/                    the figures of a running app: over HTTP, for Prometheus, for ``leveler top``
     blocking.py                 the same sends, without an event loop
     cli/, demo/                 the command, one file each; a burst to look at
     testing/                    for users' tests and for adapters: TestApp, the contract suite, the model, faults
@@ -42,7 +44,9 @@ The tour, in the order in which a message travels:
 from leveler.app import Leveler as Leveler
 from leveler.app import Queue as Queue
 from leveler.blocking import Blocking as Blocking
+from leveler.consumer.batch import BatchContext as BatchContext
 from leveler.consumer.held import Context as Context
+from leveler.outcome import BatchFailed as BatchFailed
 from leveler.outcome import Completed as Completed
 from leveler.outcome import Outcome as Outcome
 from leveler.outcome import Reject as Reject
@@ -69,6 +73,7 @@ from leveler.adapter import Capabilities as Capabilities
 from leveler.adapter import Depth as Depth
 from leveler.deadletter import DeadLetters as DeadLetters
 from leveler.events import Event as Event
+from leveler.monitor.figures import AppFigures as AppFigures
 from leveler.runtime import Health as Health
 
 # What can go wrong
@@ -99,7 +104,9 @@ __all__ = [
     "Leveler",
     "Queue",
     "Blocking",
+    "BatchContext",
     "Context",
+    "BatchFailed",
     "Completed",
     "Outcome",
     "Reject",
@@ -120,6 +127,7 @@ __all__ = [
     "Depth",
     "DeadLetters",
     "Event",
+    "AppFigures",
     "Health",
     "AccessDenied",
     "AdapterNotFound",

@@ -82,6 +82,10 @@ class Capabilities:
     uncounted: Literal["native", "copy", "none"] = "native"
     #: Whether `attempt` may be higher than the deliveries that really arrived.
     attempts: Literal["exact", "approximate"] = "exact"
+    #: What tells how often a message was started alone and ended its process. `attempt`, where above
+    #: `max_attempts` hardly anything but such a start raises it; or a mark that `Receiver.mark_solo` makes, where much
+    #: else does: a connection that is lost, say, with all that was fetched over it.
+    solos: Literal["attempts", "marked"] = "attempts"
     #: Whether an `ordered` queue keeps its promise.
     ordering: bool = False
     #: How long a dedup key is remembered; 0 = never.
@@ -242,6 +246,20 @@ class Receiver(ABC):
             BatchError: per item; `LeaseLost` where the lease is over.
             Unsupported: `Capabilities.extend` is False.
         """
+
+    async def mark_solo(self, deliveries: Sequence[Delivery]) -> None:
+        """These are about to be started, each alone in its process: write that down where it outlives the process.
+
+        A message whose delivery is not settled by us afterwards comes back with `Message.solos` one higher. Settling
+        it in whatever way strikes the mark off again: copies that are made of it have `solos` as it was received.
+        The lease starts again. Where it takes a copy to do this, a delivery is that of the copy afterwards: message,
+        attempt and receipt may have changed, even to another message that was to be started alone.
+
+        Raises:
+            BatchError: per item; `LeaseLost` for one whose lease is over.
+            Unsupported: `Capabilities.solos` is not "marked".
+        """
+        raise Unsupported("this broker counts starts alone by their attempts")
 
     @abstractmethod
     async def close(self) -> None:

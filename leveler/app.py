@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
 
 from leveler import units
 from leveler.adapter import Adapter, Depth
 from leveler.blocking import Blocking
 from leveler.clock import Clock, SystemClock
+from leveler.consumer.batch import BatchContext
 from leveler.consumer.handler import Handler, Middleware
 from leveler.deadletter import DeadLetters
 from leveler.errors import ConfigError, LevelerError, NotStarted
 from leveler.events import Observer, Observers
 from leveler.message import Message, check_queue_name
+from leveler.monitor.figures import AppFigures
 from leveler.producer import SendOptions, SendWords
 from leveler.runtime import Health, Runtime
 from leveler.settings import Adaptive, BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
+from leveler.worker import work
 
 if TYPE_CHECKING:
     from leveler.config import Row
 
 T = TypeVar("T")
 H = TypeVar("H", bound=Callable[..., Any])
+#: A handler that takes batches.
+B = TypeVar("B", bound=Callable[[list[Any]], Any] | Callable[[list[Any], BatchContext], Any])
 #: Runs around the app's life; what it yields is every handler's ``ctx.state``.
 Lifespan = Callable[["Leveler"], AbstractAsyncContextManager[Any]]
 
@@ -82,6 +86,7 @@ class Leveler:
         )
         self._config = config
         self._broker: str | None = None
+        self._listen: str | None = None
         self._lifespan = lifespan
         self._middleware = list(middleware)
         self._observers = Observers(list(observers))
@@ -94,6 +99,7 @@ class Leveler:
 
     # Define
 
+    @overload
     def consumer(
         self,
         queue: str,
@@ -102,6 +108,31 @@ class Leveler:
         concurrency: int | Adaptive | None = None,
         rate: str | None = None,
         downstream: str | None = None,
+    ) -> Callable[[H], H]: ...
+
+    @overload
+    def consumer(
+        self,
+        queue: str,
+        *,
+        type: str | None = None,
+        concurrency: int | Adaptive | None = None,
+        rate: str | None = None,
+        downstream: str | None = None,
+        batch_size: int,
+        batch_wait: str | float | None = None,
+    ) -> Callable[[B], B]: ...
+
+    def consumer(
+        self,
+        queue: str,
+        *,
+        type: str | None = None,
+        concurrency: int | Adaptive | None = None,
+        rate: str | None = None,
+        downstream: str | None = None,
+        batch_size: int | None = None,
+        batch_wait: str | float | None = None,
     ) -> Callable[[H], H]:
         """Register a handler: ``def`` or ``async def``, taking the value, or the value and a `Context`.
 
@@ -114,18 +145,35 @@ class Leveler:
                 well.
             rate: starts per time, in this process: ``"50/s"``, ``"500/min"``.
             downstream: whose limits hold besides.
+            batch_size: the handler takes lists of so many values at most, and may raise `BatchFailed`. A batch is one
+                run, and has its queue to itself: no other handler takes from it.
+            batch_wait: how long what has come waits until a batch is whole: ``"500ms"``, or seconds.
 
         Raises:
             ConfigError: the signature cannot be called, or another handler takes the same messages.
             InvalidMessage: the queue's name is not legal on every broker.
         """
         check_queue_name(queue)
-        if concurrency is not None or rate is not None or downstream is not None:
-            self._limit(queue, concurrency, units.per_second(rate) if rate is not None else None, downstream)
+        if batch_wait is not None and batch_size is None:
+            raise ConfigError(f"queue {queue!r}: batch_wait is for a handler that takes batches: give batch_size, too")
+        rate_per_second = units.per_second(rate) if rate is not None else None
+        wait_seconds = units.seconds(batch_wait) if batch_wait is not None else None
+        try:
+            limits = LimitSettings(concurrency=concurrency, rate_per_second=rate_per_second)
+            said = ConsumerSettings(
+                downstream=downstream, limits=limits, batch_size=batch_size, batch_wait_seconds=wait_seconds
+            )
+        except ConfigError as error:
+            raise ConfigError(f"consumer({queue!r}): {error}") from None
+        if said != ConsumerSettings():  # the settings are the stronger voice, key by key
+            known = self._settings.consumer(queue).filled_from(said)
+            self._settings = replace(self._settings, consumers={**self._settings.consumers, queue: known})
 
         def register(function: H) -> H:
-            added = Handler(function, type)
+            added = Handler(function, type, in_batches=batch_size is not None)
             handlers = self._handlers.setdefault(queue, [])
+            if any(handler.in_batches or added.in_batches for handler in handlers):
+                raise ConfigError(f"queue {queue!r} has two handlers: one that takes batches has its queue to itself")
             if any(handler.type == type for handler in handlers):
                 what = "messages of any type" if type is None else f"messages of type {type!r}"
                 raise ConfigError(f"two handlers take {what} from queue {queue!r}: give each a type= of its own")
@@ -150,10 +198,13 @@ class Leveler:
 
     # Configure
 
-    def configure(self, *, config: str | Path | None = None, broker: str | None = None) -> None:
-        """For command lines: read the file `config`, and use the URL `broker` whatever it and ``LEVELER_*`` say."""
+    def configure(
+        self, *, config: str | Path | None = None, broker: str | None = None, listen: str | None = None
+    ) -> None:
+        """For command lines: read the file `config`; what else is given holds whatever it and ``LEVELER_*`` say."""
         self._config = config if config is not None else self._config
         self._broker = broker if broker is not None else self._broker
+        self._listen = listen if listen is not None else self._listen
 
     def settings(self, *, connecting: bool = True) -> Settings:
         """What holds if it starts now.
@@ -167,7 +218,7 @@ class Leveler:
         # Here, because pydantic takes longer to import than all of leveler, and not everybody starts what he imports.
         from leveler.config import load
 
-        return load(self._settings, self._config, broker=self._broker, connecting=connecting)
+        return load(self._settings, self._config, broker=self._broker, listen=self._listen, connecting=connecting)
 
     def explain(self) -> list[Row]:
         """Every setting that holds and who said it, without secrets."""
@@ -231,6 +282,10 @@ class Leveler:
         """Whether every consumer is consuming, and what is weaker than promised."""
         return self._started().health()
 
+    async def figures(self) -> AppFigures:
+        """Everything in numbers, as a worker's endpoint shows it; the brokers are asked how much waits."""
+        return await self._started().figures()
+
     # Live
 
     async def __aenter__(self) -> Self:
@@ -268,43 +323,8 @@ class Leveler:
 
     async def serve(self, only: Collection[str] | None = None) -> int:
         """`run`, in a loop that runs already."""
-        loop = asyncio.get_running_loop()
-        stop = asyncio.Event()
         async with self:
-            runtime = self._started()
-
-            def on_signal() -> None:
-                if stop.is_set():
-                    runtime.hurry()
-                stop.set()
-
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.add_signal_handler(number, on_signal)
-            try:
-                await runtime.consume(only, self._state)
-                await runtime.until(stop)
-                left = await runtime.drain(runtime.settings.drain_timeout_seconds)
-            finally:
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    loop.remove_signal_handler(number)
-        return 1 if left else 0
-
-    def _limit(
-        self, queue: str, concurrency: int | Adaptive | None, rate_per_second: float | None, downstream: str | None
-    ) -> None:
-        """Fill in what the settings leave open about this consumer: they are the stronger voice."""
-        known = self._settings.consumer(queue)
-        try:
-            said = LimitSettings(concurrency=concurrency, rate_per_second=rate_per_second)
-        except ConfigError as error:
-            raise ConfigError(f"consumer({queue!r}): {error}") from None
-        limits = replace(
-            known.limits,
-            concurrency=known.limits.concurrency or said.concurrency,
-            rate_per_second=known.limits.rate_per_second or said.rate_per_second,
-        )
-        given = replace(known, downstream=known.downstream or downstream, limits=limits)
-        self._settings = replace(self._settings, consumers={**self._settings.consumers, queue: given})
+            return await work(self._started(), self._state, only)
 
     async def _start(self, settings: Settings, clock: Clock, rng: random.Random) -> Runtime:
         if self._runtime is not None:

@@ -27,7 +27,10 @@ class Downstreams:
         self._settings = settings
         self._clock = clock
         self._rng = rng
-        self._gates = {name: self._gate(name, limits) for name, limits in settings.items()}
+        #: Of the consumers that have limits of their own.
+        self.own: dict[str, Gate] = {}
+        #: Of each downstream.
+        self.gates = {name: self._gate(name, limits) for name, limits in settings.items()}
 
     def limits(self, queue: str, consumer: ConsumerSettings, can: Capabilities) -> tuple[Limits, int]:
         """The limits of the consumer of `queue`, and the most runs that they will ever allow at once.
@@ -38,11 +41,14 @@ class Downstreams:
         own, shared = consumer.limits, self._shared(queue, consumer.downstream)
         if own.concurrency is None and shared.concurrency is None:
             own = replace(own, concurrency=DEFAULT_CONCURRENCY)
-        gates = [] if own == LimitSettings() else [self._gate(queue, own)]
+        gates: list[Gate] = []
+        if own != LimitSettings():
+            self.own[queue] = self._gate(queue, own)
+            gates.append(self.own[queue])
         if consumer.downstream is not None:
-            gates.append(self._gates[consumer.downstream])
+            gates.append(self.gates[consumer.downstream])
         most = min(n for n in (own.most_runs, shared.most_runs) if n is not None)
-        return Limits(gates, self._gates, memory_of(queue, consumer, can)), most
+        return Limits(gates, self.gates, memory_of(queue, consumer, can), consumer.batch_size or 1), most
 
     def _shared(self, queue: str, downstream: str | None) -> LimitSettings:
         if downstream is None:

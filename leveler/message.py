@@ -1,8 +1,7 @@
 """Message: the envelope. CloudEvents 1.0 attributes around body bytes that nobody changes.
 
-One message is one `id` for all its life. When leveler has to send a copy of it (a delay that the broker does
-not have, a dead letter, a replay) the copy keeps the id and its `generation` is one higher, so that a queue
-that drops duplicates does not drop it: see `Message.dedup_key`.
+One message is one `id` for all its life. A copy that leveler has to send (a delay that the broker does not have, a dead
+letter, a replay) keeps it, and is told apart by its `generation` where duplicates are dropped: `Message.dedup_key`.
 """
 
 from __future__ import annotations
@@ -24,8 +23,7 @@ JSON_TYPE: Final = "application/json"
 DEFAULT_PRIORITY: Final = 4
 MAX_PRIORITY: Final = 9
 
-#: All header names and values together. Amply below the smallest bound of a broker that carries them natively
-#: (AMQP refuses a header frame above 128 KiB, and with it closes the connection).
+#: All header names and values together. Amply below what brokers bear (AMQP: one frame, by default of 128 KiB).
 MAX_HEADER_BYTES: Final = 16 * 1024
 
 #: Error text in a dead letter: a larger one could make the dead letter itself too large to be sent.
@@ -108,6 +106,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing i
     failed_at: datetime | None = None
     #: How often it came back from the dead letters.
     replays: int = 0
+    #: Starts alone that its process did not live to tell of; counted where `Capabilities.solos` is "marked".
+    solos: int = 0
     #: Set on a dead letter only.
     death: Death | None = None
 
@@ -152,6 +152,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing i
             ready_at=now,
             failed_at=None,
             replays=self.replays + 1,
+            solos=0,
             death=None,
         )
 
@@ -173,7 +174,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing i
             out["traceparent"] = self.traceparent
         if self.priority != DEFAULT_PRIORITY:
             out["levelerpriority"] = str(self.priority)
-        counts = {"generation": self.generation, "attempts": self.attempts, "replays": self.replays}
+        counts = {"generation": self.generation, "attempts": self.attempts}
+        counts |= {"replays": self.replays, "solos": self.solos}
         out.update({"leveler" + name: str(count) for name, count in counts.items() if count})
         moments = {"notbefore": self.not_before, "readyat": self.ready_at, "failedat": self.failed_at}
         out.update({"leveler" + name: _stamp(moment) for name, moment in moments.items() if moment is not None})
@@ -195,8 +197,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing i
 
         Args:
             attributes: CloudEvents attributes, without any prefix.
-            body: the payload, taken as it is.
-            headers: the sender's headers, taken as they are.
+            body, headers: the payload and the sender's headers, taken as they are.
             received_at: stands in for a missing time, from which the age counts: when the broker took the message
                 in, where it can tell, else now.
             native_id: the broker's own id of the message, the same at every delivery: stands in for a missing
@@ -222,6 +223,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing i
             ready_at=_moment(get("levelerreadyat")),
             failed_at=_moment(get("levelerfailedat")),
             replays=_count(get("levelerreplays"), 0, _MAX_COUNT),
+            solos=_count(get("levelersolos"), 0, _MAX_COUNT),
             death=_death(get("levelerdeath")),
         )
 
@@ -314,10 +316,8 @@ def _stamp(moment: datetime) -> str:
 
 
 def _moment(text: str | None) -> datetime | None:
-    if not text:
-        return None
     try:
-        return _aware(datetime.fromisoformat(text))
+        return _aware(datetime.fromisoformat(text)) if text else None
     except ValueError:
         return None
 

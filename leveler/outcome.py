@@ -5,12 +5,14 @@
     Throttled       the downstream refused (429, 503); counts no attempt, pauses that downstream
     Snooze          it is not yet time; counts no attempt
     Reject          this will never work: dead-letter it now
+    BatchFailed     of a batch of messages: what becomes of some of them; the others are completed
 
 `Throttled` and `Snooze` repeat without an end of their own, so they are bounded by the queue's ``max_age``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 
@@ -70,6 +72,20 @@ class Reject(Outcome):
     def __init__(self, reason: str) -> None:
         self.reason = reason
         super().__init__(reason)
+
+
+class BatchFailed(Outcome):
+    """Some messages of a batch are not done; all others are completed.
+
+    Args:
+        outcomes: by the message's index in the batch: an outcome, or any other exception, which is tried again. One
+            that is not here is completed, so that an empty mapping completes all of them.
+    """
+
+    def __init__(self, outcomes: Mapping[int, Exception]) -> None:
+        self.outcomes = dict(outcomes)
+        first = next((f"; item {index!r}: {of_one!r}" for index, of_one in self.outcomes.items()), "")
+        super().__init__(f"{len(self.outcomes)} messages of a batch failed{first}")
 
 
 class Failed(Retry):

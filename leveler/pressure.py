@@ -22,6 +22,9 @@ from leveler.message import Message
 Deliver = Callable[[Sequence[Message]], Awaitable[Mapping[int, LevelerError]]]
 
 _LOOK_SECONDS: Final = 1.0
+#: ... but for the first time that more than a few wait: nobody knows yet what is done in a second.
+_FIRST_LOOK_SECONDS: Final = 0.25
+_FEW: Final = 10
 _FIRST_PAUSE_SECONDS: Final = 0.05
 _LAST_PAUSE_SECONDS: Final = 1.0
 
@@ -109,7 +112,9 @@ class Pressure:
         if self._max_wait_seconds is None:
             return wanted
         async with self._looking:  # who comes meanwhile looks at what this one has seen
-            if self._clock.monotonic() - self._forecast.looked_at >= _LOOK_SECONDS:
+            is_new = self._forecast.per_second is None and self._forecast.waiting > _FEW
+            due = self._forecast.looked_at + (_FIRST_LOOK_SECONDS if is_new else _LOOK_SECONDS)
+            if self._clock.monotonic() >= due:
                 await self._look()
         return int(min(wanted, self._forecast.room(self._max_wait_seconds)))
 

@@ -103,6 +103,8 @@ class Producer:
         timeout_seconds: float,
         pressure: Pressure | None = None,
     ) -> None:
+        #: Messages that the broker has accepted.
+        self.sent = 0
         self._queue = queue
         self._sender = sender
         self._can = can
@@ -208,6 +210,7 @@ class Producer:
             batch = messages[start : start + self._can.max_batch]
             for index, error in (await self._accepted(batch, give_up_at)).items():
                 failed[start + index] = error
+        self.sent += len(messages) - len(failed)
         if self._observers.present:
             for index, message in enumerate(messages):
                 if index not in failed:

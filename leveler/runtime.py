@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import socket
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from typing import Any
 
 from leveler.adapter import Adapter, Capabilities, QueueSpec
 from leveler.clock import Clock
+from leveler.consumer.batches import BatchConsumer
 from leveler.consumer.consumer import Consumer, Surroundings
 from leveler.consumer.handler import Handler, Middleware
 from leveler.consumer.quarantine import Quarantine
@@ -21,16 +24,18 @@ from leveler.downstreams import Downstreams
 from leveler.errors import ConfigError
 from leveler.events import Observers
 from leveler.message import check_queue_name
+from leveler.monitor.depths import Depths
+from leveler.monitor.figures import AppFigures, ConsumerFigures, DepthFigures, QueueFigures
 from leveler.pressure import Pressure
 from leveler.producer import Producer
-from leveler.settings import BrokerSettings, Settings
+from leveler.settings import DEFAULT_BATCH_WAIT_SECONDS, BrokerSettings, ConsumerSettings, Settings
 
 
 @dataclass(frozen=True)
 class Health:
     """Whether the app does what it is there for."""
 
-    #: Every consumer is consuming.
+    #: Every consumer that there is to be is consuming, and no stop is under way.
     ready: bool
     consumers: Mapping[str, ConsumerHealth]
     #: What is weaker than promised and only an operator can judge, by queue.
@@ -83,8 +88,11 @@ class Runtime:
         self._adapters: dict[str, Adapter] = {}
         self._queues: dict[str, DeclaredQueue] = {}
         self._declaring = asyncio.Lock()
+        self._depths = Depths(clock)
+        self._began_at = clock.monotonic()
         self._downstreams = Downstreams(settings.downstreams, clock, rng)
         self._running: list[asyncio.Task[None]] = []
+        self._changing = False  # consumers are being started, or stopped
         self._open = AsyncExitStack()
 
     async def open(self) -> None:
@@ -135,7 +143,9 @@ class Runtime:
             if name not in self._handlers:
                 known = ", ".join(sorted(self._handlers)) or "none"
                 raise ConfigError(f"no consumer for queue {name!r}; there are: {known}")
+        self._changing = True
         self.consumers = {name: await self._consumer(name, state) for name in wanted}
+        self._changing = False
         self._running = [asyncio.create_task(consumer.run()) for consumer in self.consumers.values()]
 
     async def until(self, stop: asyncio.Event) -> None:
@@ -150,6 +160,7 @@ class Runtime:
         Raises:
             Exception: a consumer had broken down before; the others have drained all the same.
         """
+        self._changing = True
         stops = [consumer.stop(drain_seconds) for consumer in self.consumers.values()]
         stopped = await asyncio.gather(*stops, return_exceptions=True)
         ended = await asyncio.gather(*self._running, return_exceptions=True)
@@ -167,8 +178,42 @@ class Runtime:
     def health(self) -> Health:
         consumers = {name: consumer.health() for name, consumer in self.consumers.items()}
         degraded = {name: queue.can.degraded for name, queue in self._queues.items() if queue.can.degraded}
-        ready = all(health.ready for health in consumers.values())
+        ready = not self._changing and all(health.ready for health in consumers.values())
         return Health(ready, consumers, degraded)
+
+    async def figures(self) -> AppFigures:
+        """Everything in numbers; the brokers are asked how much waits."""
+        depths = await self._depths.of(self.queues())
+        health = self.health()
+        return AppFigures(
+            process=f"{socket.gethostname()}:{os.getpid()}",
+            up_seconds=self.clock.monotonic() - self._began_at,
+            ready=health.ready,
+            queues={
+                name: QueueFigures(
+                    sent=self._queues[name].producer.sent,
+                    depth=None if depth is None else DepthFigures.of(depth),
+                    consumer=self._consumer_figures(name, health.consumers.get(name)),
+                )
+                for name, depth in depths.items()
+            },
+            downstreams={name: gate.figures() for name, gate in self._downstreams.gates.items()},
+            degraded=health.degraded,
+        )
+
+    def _consumer_figures(self, name: str, health: ConsumerHealth | None) -> ConsumerFigures | None:
+        if health is None:
+            return None
+        own = self._downstreams.own.get(name)
+        return ConsumerFigures(
+            ready=health.ready,
+            running=health.running,
+            held=health.held,
+            held_bytes=health.held_bytes,
+            counts=health.tally,
+            limits=None if own is None else own.figures(),
+            downstream=self.settings.consumer(name).downstream,
+        )
 
     def _adapter(self, broker: BrokerSettings) -> Adapter:
         if broker.adapter is not None:
@@ -222,7 +267,27 @@ class Runtime:
             middleware=self._middleware,
             state=state,
         )
-        return Consumer(queue.spec, self.settings.queue(name), queue.can, self._handlers[name], limits, workers, around)
+        handlers, settings = self._handlers[name], self.settings.consumer(name)
+        parts = (queue.spec, self.settings.queue(name), queue.can, handlers, limits, workers, around)
+        if not handlers[0].in_batches:
+            check_takes_one(name, handlers[0], settings)
+            return Consumer(*parts)
+        wait_seconds = settings.batch_wait_seconds
+        return BatchConsumer(*parts, wait_seconds=DEFAULT_BATCH_WAIT_SECONDS if wait_seconds is None else wait_seconds)
+
+
+def check_takes_one(name: str, handler: Handler, settings: ConsumerSettings) -> None:
+    """Settings alone cannot make batches for a handler that takes one message at a time.
+
+    Raises:
+        ConfigError: they try.
+    """
+    for word, value in (("batch_size", settings.batch_size), ("batch_wait", settings.batch_wait_seconds)):
+        if value is not None:
+            raise ConfigError(
+                f"consumers.{name}.{word} is {value}, and handler {handler.name} takes one message at a time: "
+                "register it with batch_size="
+            )
 
 
 def check_lease(name: str, lease_seconds: float, timeout_seconds: float, can: Capabilities) -> None:

@@ -11,6 +11,7 @@ from leveler.adapter import Adapter, QueueSpec, redact
 from leveler.consumer.limits import Adaptive as Adaptive
 from leveler.consumer.limits import BreakerPolicy
 from leveler.errors import ConfigError
+from leveler.monitor.address import Address
 from leveler.retry import RetryPolicy
 
 
@@ -120,11 +121,39 @@ class ConsumerSettings:
     limits: LimitSettings = field(default_factory=LimitSettings)
     #: Most bytes of bodies that this process holds of this queue; None = not limited.
     memory_bytes: int | None = None
+    #: Most messages of one run, where the handler takes batches; None = what it was registered with.
+    batch_size: int | None = None
+    #: How long what has come waits until a batch is whole; None = what the handler was registered with, or
+    #: `DEFAULT_BATCH_WAIT_SECONDS`.
+    batch_wait_seconds: float | None = None
 
     def __post_init__(self) -> None:
         if self.memory_bytes is not None and self.memory_bytes < 1:
             raise ConfigError(f"memory is {self.memory_bytes} bytes: expected more than 0")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise ConfigError(f"batch_size is {self.batch_size}: expected 1 or more")
+        if self.batch_wait_seconds is not None and not 0 <= self.batch_wait_seconds < float("inf"):
+            raise ConfigError(f"batch_wait is {self.batch_wait_seconds} s: expected 0 or more")
 
+    def filled_from(self, weaker: ConsumerSettings) -> ConsumerSettings:
+        """This, with what it leaves open as `weaker` says."""
+        ours, theirs = self.limits, weaker.limits
+        wait_seconds = self.batch_wait_seconds
+        return replace(
+            self,
+            downstream=self.downstream or weaker.downstream,
+            limits=replace(
+                ours,
+                concurrency=ours.concurrency or theirs.concurrency,
+                rate_per_second=ours.rate_per_second or theirs.rate_per_second,
+            ),
+            batch_size=self.batch_size or weaker.batch_size,
+            batch_wait_seconds=weaker.batch_wait_seconds if wait_seconds is None else wait_seconds,
+        )
+
+
+#: Some trips to a broker: a backlog fills whole batches, and nobody notices it otherwise.
+DEFAULT_BATCH_WAIT_SECONDS = 0.2
 
 #: Where neither a consumer nor its downstream limits the concurrency.
 DEFAULT_CONCURRENCY = 16
@@ -142,6 +171,21 @@ class Settings:
     send_timeout_seconds: float = 10.0
     #: How long SIGTERM lets running handlers go on.
     drain_timeout_seconds: float = 30.0
+    #: Where a worker shows its figures, as ``127.0.0.1:9464``; None = nowhere.
+    listen: str | None = None
+    #: Who shows it may read them; only on loopback may it be None.
+    listen_token: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            Address.of(self.listen or "127.0.0.1:0")
+        except ConfigError as error:
+            raise ConfigError(f"listen is {error}") from None
+
+    @property
+    def is_open_to_all(self) -> bool:
+        """Whether other hosts could read the figures without a token."""
+        return self.listen is not None and self.listen_token is None and not Address.of(self.listen).is_loopback
 
     def queue(self, name: str) -> QueueSettings:
         return self.queues.get(name) or QueueSettings()

@@ -11,7 +11,7 @@ from leveler.adapter import Adapter, Capabilities, Depth, QueueSpec, Receiver
 from leveler.clock import Clock, SystemClock
 from leveler.errors import ConfigError, NotStarted
 from leveler.message import Message
-from leveler_cloudtasks.attempt import LONGEST_LEASE_SECONDS, MOST_TRIES, due_at, lease_of, task_id, tries_of
+from leveler_cloudtasks.attempt import LONGEST_LEASE_SECONDS, counts, due_at, lease_of, task_id
 from leveler_cloudtasks.client import Client
 from leveler_cloudtasks.dead import DeadReceiver
 from leveler_cloudtasks.headers import message_of
@@ -149,12 +149,9 @@ class CloudTasksAdapter(Adapter):
     def _read(self, headers: Mapping[str, str], body: bytes) -> Arrived:
         origin = task_id(headers)
         message = message_of(headers, body, received_at=due_at(headers, self.clock.now()), native_id=origin)
-        tries, lease = tries_of(headers), lease_of(headers)
-        if tries < MOST_TRIES:
-            return Arrived(message, message.attempts + tries + 1, origin, lease)
-        attempts = message.attempts + MOST_TRIES
-        copy = message.copy(attempts=attempts, not_before=None, failed_at=message.failed_at)
-        return Arrived(message, attempts + 1, origin, lease, instead=copy)
+        attempt = message.attempts + 1
+        copy = message.copy(attempts=attempt, not_before=None, failed_at=message.failed_at)
+        return Arrived(message, attempt, origin, lease_of(headers), instead=copy if counts(headers) else None)
 
     # -- the rest
 

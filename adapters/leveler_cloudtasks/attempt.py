@@ -6,11 +6,6 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-#: A task that was tried so often is not handed out: a copy is sent in its place, whose envelope carries the count. So
-#: the service's own count is never more than this, unless it tried while no worker could be reached; and a night
-#: without workers costs a message two attempts, not all that it has.
-MOST_TRIES: Final = 2
-
 _PREFIX: Final = "x-cloudtasks-"
 _MOST: Final = 1_000_000
 
@@ -19,16 +14,19 @@ LEASE: Final = "leveler-lease"
 LONGEST_LEASE_SECONDS: Final = 1800.0
 
 
-def tries_of(headers: Mapping[str, str]) -> int:
-    """How many tries before this one count, as far as the service knows.
+def counts(headers: Mapping[str, str]) -> bool:
+    """Whether a try of this task has failed so that it counts.
 
     TaskRetryCount counts every failed try, TaskExecutionCount those whose answer was not a 5xx. A failure of ours is
-    answered with 500, a refusal with 429, and a crash with nothing: their difference is what counts. So does a try
-    that reached nobody, which cannot be told from a crash: see `MOST_TRIES`.
+    answered with 500, a refusal with 429, and a crash with nothing: where the two differ, something counts.
+
+    How many tries that were is not asked. A try that reached nobody cannot be told from a crash, and a night without
+    workers is thousands of them; so they count as one, which is written into a copy before the message is handed out.
+    From there on the service's counts begin anew, and what has reached us has been counted one by one.
     """
     retries = _count(headers.get(f"{_PREFIX}taskretrycount"))
     executions = _count(headers.get(f"{_PREFIX}taskexecutioncount"))
-    return max(0, retries - executions)
+    return retries > executions
 
 
 def task_id(headers: Mapping[str, str]) -> str:

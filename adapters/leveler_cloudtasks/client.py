@@ -25,7 +25,13 @@ from leveler_cloudtasks.place import Place
 #: Tasks in one answer, and those with bodies, of which each may have a mebibyte.
 _PAGE: Final = 1000
 _FULL_PAGE: Final = 50
-_CHANNEL: Final = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+_CHANNEL: Final = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # Else it would wait for up to two minutes before it looks whether a server is back.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2000),
+]
 
 
 class Client:
@@ -42,11 +48,10 @@ class Client:
         self._deadline = deadline_seconds
         with mapped(f"cloudtasks://{place.project}/{place.location}"):
             if emulator:
-                transport = CloudTasksGrpcAsyncIOTransport(
-                    channel=grpc.aio.insecure_channel(emulator, options=_CHANNEL)
-                )
+                channel = grpc.aio.insecure_channel(emulator, options=_CHANNEL)
             else:
-                transport = CloudTasksGrpcAsyncIOTransport()
+                channel = CloudTasksGrpcAsyncIOTransport.create_channel(options=_CHANNEL)
+            transport = CloudTasksGrpcAsyncIOTransport(channel=channel)
             self._client = CloudTasksAsyncClient(transport=transport)
         self._options: dict[str, Any] = {"retry": None, "timeout": deadline_seconds}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from google.api_core import exceptions as google
 from google.auth.exceptions import GoogleAuthError
@@ -18,6 +19,11 @@ from leveler.errors import (
     QueueNotFound,
     SendUnknown,
 )
+
+#: Nobody said what has become of the call.
+_UNANSWERED: Final = (google.DeadlineExceeded, google.RetryError, google.ServiceUnavailable, google.Cancelled)
+#: What gRPC says where the call has not left this machine; there is no code for that.
+_NOT_CONNECTED: Final = "failed to connect"
 
 
 @contextmanager
@@ -47,10 +53,10 @@ def _ours(error: Exception, what: str, sends: bool) -> LevelerError:
             return MessageTooLarge(text)
         case google.InvalidArgument():
             return ConfigError(text)
-        case google.DeadlineExceeded() | google.RetryError() | google.ServiceUnavailable() | google.Cancelled() if (
-            sends
-        ):
-            return SendUnknown(f"{text} It may or may not be queued: send it again with the same id")
-        case google.DeadlineExceeded() | google.RetryError() | google.ServiceUnavailable() | google.TooManyRequests():
+        case google.TooManyRequests():
             return BrokerUnavailable(text)
-    return BrokerError(text)
+    if not isinstance(error, _UNANSWERED):
+        return BrokerError(text)
+    if sends and _NOT_CONNECTED not in text.lower():
+        return SendUnknown(f"{text} It may or may not be queued: send it again with the same id")
+    return BrokerUnavailable(text)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import sys
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from leveler.adapter import Depth, QueueSpec
@@ -17,6 +19,16 @@ from leveler_cloudtasks.tasks import message_in, runs, seconds
 
 _DELETES_AT_ONCE: Final = 32
 _LOOKS: Final = 6
+
+
+@dataclass
+class Look:
+    """What was seen of a queue at one time."""
+
+    #: Nobody has them.
+    waiting: list[Any] = field(default_factory=list[Any])
+    #: Whether one went to a worker so lately that it may be refused, and so still wait.
+    offered: bool = False
 
 
 class Inspection:
@@ -47,31 +59,46 @@ class Inspection:
         return Depth(ready, leased, delayed, dead, max(0.0, now - oldest))
 
     async def peek(self, queue: QueueSpec, limit: int, *, dead: bool) -> Sequence[Message]:
-        seen: list[Message] = []
-        name, now = queue.dead_name if dead else queue.name, self._clock.now()
-        async with aclosing(self._client.tasks(name, full=True)) as tasks:
-            async for task in tasks:
-                hidden = held(task, self._clock) if dead else runs(task) or _is_delayed(task, now.timestamp())
-                if not hidden:
-                    seen.append(message_in(task, now))
+        seen: dict[str, Message] = {}
+        async with aclosing(self._looks(queue, dead, full=True, most=limit)) as looks:
+            async for look in looks:
+                now = self._clock.now()
+                due = [task for task in look.waiting if dead or not _is_delayed(task, now.timestamp())]
+                seen.update({task.name: message_in(task, now) for task in due})
                 if len(seen) >= limit:
                     break
-        return seen
+        return list(seen.values())[:limit]
 
     async def purge(self, queue: QueueSpec, *, dead: bool) -> int:
-        """One by one: PurgeQueue would take what is being worked on, too. A task that is being offered to a worker may
-        be refused and so is still waiting: it is looked at again.
-        """
-        name, purged = queue.dead_name if dead else queue.name, 0
-        for look in range(_LOOKS):
-            if look:
-                await self._clock.sleep(PARK_SECONDS / (_LOOKS - 1))
-            tasks = [task async for task in self._client.tasks(name, full=False)]
-            waiting = [task.name for task in tasks if not (held(task, self._clock) if dead else runs(task))]
-            purged += await self._delete(waiting)
-            if dead or len(waiting) == len(tasks):
-                break
+        """One by one: PurgeQueue would take what is being worked on, too."""
+        purged = 0
+        async for look in self._looks(queue, dead, full=False):
+            purged += await self._delete([task.name for task in look.waiting])
         return purged
+
+    async def _looks(
+        self, queue: QueueSpec, dead: bool, *, full: bool, most: int = sys.maxsize
+    ) -> AsyncGenerator[Look, None]:
+        """At the queue, until nothing of it is on offer any more."""
+        for number in range(_LOOKS):
+            if number:
+                await self._clock.sleep(PARK_SECONDS / (_LOOKS - 1))
+            look = await self._look(queue.dead_name if dead else queue.name, full=full, most=most)
+            yield look
+            if not look.offered:
+                return
+
+    async def _look(self, name: str, *, full: bool, most: int) -> Look:
+        look, now = Look(), self._clock.now().timestamp()
+        async with aclosing(self._client.tasks(name, full=full)) as tasks:
+            async for task in tasks:
+                if runs(task):
+                    look.offered |= now - seconds(task.last_attempt.dispatch_time) < PARK_SECONDS
+                elif not held(task, self._clock):
+                    look.waiting.append(task)
+                if len(look.waiting) >= most:
+                    break
+        return look
 
     async def _delete(self, names: Sequence[str]) -> int:
         turns = asyncio.Semaphore(_DELETES_AT_ONCE)

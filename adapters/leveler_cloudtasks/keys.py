@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import urllib.request
 from collections.abc import Callable
 from typing import Any, Final
+from urllib import request
 
 import jwt
 
@@ -71,5 +71,15 @@ class Keys:
 
 
 def _fetch(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as response:  # checked by the options
+    """Keys come from where it was said, and from nowhere else: no redirects, no other schemes."""
+    opener = request.OpenerDirector()
+    for handler in (
+        request.ProxyHandler,
+        request.HTTPHandler,
+        request.HTTPSHandler,
+        request.HTTPDefaultErrorHandler,
+        request.HTTPErrorProcessor,
+    ):
+        opener.add_handler(handler())
+    with opener.open(url, timeout=_TIMEOUT_SECONDS) as response:
         return json.loads(response.read(_MAX_BYTES))

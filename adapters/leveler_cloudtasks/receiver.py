@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
+from typing import Final
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec
 from leveler.clock import Clock
@@ -12,6 +13,10 @@ from leveler.message import Message
 from leveler_cloudtasks.client import Client
 from leveler_cloudtasks.push import Desks, PushReceiver
 from leveler_cloudtasks.tasks import Tasks
+
+#: Before the copy of what has failed: the answer to its source must be there first, and if the message has just ended a
+#: process, it would end this one before it is.
+_PAUSE_SECONDS: Final = 0.1
 
 
 class CloudTasksReceiver(PushReceiver):
@@ -47,11 +52,11 @@ class CloudTasksReceiver(PushReceiver):
     async def copied(self, item: Abandon) -> bool:
         if item.delay_seconds <= 0:
             return False
-        await self.resend(self._copy(item))
+        await self._client.create_task(self.name, self._tasks.live(self._copy(item)))
         return True
 
     async def resend(self, message: Message) -> None:
-        await self._client.create_task(self.name, self._tasks.live(message))
+        await self._client.create_task(self.name, self._tasks.live(message, _PAUSE_SECONDS))
 
     async def buried(self, item: DeadLetter) -> None:
         letter = item.delivery.message.dead(item.death)

@@ -43,7 +43,7 @@ class CloudTasksSender(Sender):
 
     async def _send(self, message: Message) -> LevelerError | None:
         if self._calls is None:
-            raise ConfigError("cloudtasks: set endpoint to the URL at which the service reaches the workers")
+            return ConfigError("cloudtasks: set endpoint to the URL at which the service reaches the workers")
         task = self._tasks.live(message)
         if (size := task.ByteSize()) > MAX_MESSAGE_BYTES:
             return MessageTooLarge(f"message {message.id} takes {size} bytes of at most {MAX_MESSAGE_BYTES}")

@@ -41,15 +41,15 @@ class Tasks:
         self._options = options
         self._clock = clock
 
-    def live(self, message: Message) -> Any:
-        """A task that brings the message to a worker."""
+    def live(self, message: Message, pause_seconds: float = 0.0) -> Any:
+        """A task that brings the message to a worker, no sooner than after the pause."""
         task = self._task(message, self._queue.name)
         whole, part = divmod(self._queue.lease_seconds, 1)
         task.dispatch_deadline.CopyFrom(Duration(seconds=int(whole), nanos=int(part * 1e9)))
         task.http_request.headers[LEASE] = f"{self._queue.lease_seconds:g}"
         if self._queue.dedup_seconds > 0:
             task.name = self._name(self._queue.name, hashlib.sha256(message.dedup_key.encode()).hexdigest())
-        if (delay := message.delay_seconds(self._clock.now())) > 0:
+        if (delay := max(pause_seconds, message.delay_seconds(self._clock.now()))) > 0:
             due = self._clock.now() + timedelta(seconds=min(delay, MAX_DELAY_SECONDS))
             task.schedule_time.CopyFrom(_timestamp(due))
         return task

@@ -49,6 +49,12 @@ class MemoryAdapter(Adapter):
         other._queues, other._specs = self._queues, self._specs
         return other
 
+    def miss(self, queue: QueueSpec, count: int) -> None:
+        """Count a delivery of the next `count` messages that nobody has seen, as a lost connection does on RabbitMQ of
+        what was fetched over it: for simulations."""
+        found = self._find(queue.name)
+        found.miss(count, found.catch_up())
+
     async def declare(self, queue: QueueSpec) -> Capabilities:
         personality = self._personality(queue)
         capabilities = personality.capabilities_of(queue)

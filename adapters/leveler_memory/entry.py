@@ -21,6 +21,8 @@ class Entry(msgspec.Struct, eq=False, gc=False):  # nothing in it refers back to
     position: int
     #: When it was, or will be, ready; in the future, it is delayed.
     since: float
+    #: It was to be started alone: unless we settle it, that has ended our process.
+    solo: bool = False
 
     def __lt__(self, other: Entry) -> bool:
         """The order of delivery where nothing else decides: by readiness, then as they were sent."""

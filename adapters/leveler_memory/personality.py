@@ -151,6 +151,8 @@ RABBITMQ: Final = Personality(
         lease_range_seconds=(0.0, 1800.0),
         max_lease_seconds=1800.0,
         uncounted="copy",
+        attempts="approximate",
+        solos="marked",
         priority_levels=2,
         peek=False,
     ),

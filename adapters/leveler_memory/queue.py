@@ -78,7 +78,7 @@ class MemoryQueue:
             self._waiting.ripen(now)
         if self.leases.first_end <= now:
             for entry, lease in self.leases.end_overdue(now):
-                self._return(entry, now, since=entry.since, counted=True, ended_at=lease.until)
+                self._lose(entry, now, ended_at=lease.until)
         return now
 
     def next_due(self) -> float:
@@ -152,7 +152,9 @@ class MemoryQueue:
     def surrender(self, owner: Owner, now: float) -> None:
         """The leases of `owner` end now, as if they had run out."""
         for entry in self.leases.owned(owner):
-            self.give_back(entry, now, delay_seconds=0.0, counted=True)
+            self.leases.end(entry)
+            self._lose(entry, now, ended_at=now)
+        self.waiters.wake()
 
     def miss(self, count: int, now: float) -> None:
         """Deliveries that never arrived: they were counted, and the messages are here again."""
@@ -202,6 +204,12 @@ class MemoryQueue:
     def _remember(self, message: Message, now: float) -> None:
         if self._recent is not None:
             self._recent.remember(message.dedup_key, now)
+
+    def _lose(self, entry: Entry, now: float, *, ended_at: float) -> None:
+        """A leased entry waits again, since nobody has settled it."""
+        if entry.solo:
+            entry.message = msgspec.structs.replace(entry.message, solos=entry.message.solos + 1)
+        self._return(entry, now, since=entry.since, counted=True, ended_at=ended_at)
 
     def _return(self, entry: Entry, now: float, *, since: float, counted: bool, ended_at: float) -> None:
         """A taken entry waits again, with the failure noted if it counts as one."""

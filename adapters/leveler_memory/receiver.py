@@ -122,6 +122,23 @@ class MemoryReceiver(Receiver):
         if failed:
             raise BatchError(failed)
 
+    async def mark_solo(self, deliveries: Sequence[Delivery]) -> None:
+        queue, now = self._begin(len(deliveries))
+        if self._personality.capabilities.solos != "marked":
+            await super().mark_solo(deliveries)
+        failed: dict[int, LevelerError] = {}
+        until = queue.leases.next_end(now)
+        for index, delivery in enumerate(deliveries):
+            entry: Entry = delivery.receipt
+            if queue.leases.of(entry, self.owner) is None:
+                failed[index] = lease_lost(delivery)
+            else:
+                entry.solo = True
+                queue.leases.extend(entry, until)
+                delivery.leased_until = until
+        if failed:
+            raise BatchError(failed)
+
     async def close(self) -> None:
         if self._closed:
             return

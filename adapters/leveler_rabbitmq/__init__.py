@@ -5,7 +5,8 @@
     Wire, Lane         their bytes: frames of our own channels go past aiormq
     Post, Publisher    what is sent, and confirmed
     Source, Feed       what comes, and goes back
-    topology, delays   which queues there are, and what of their settings cannot keep the promises
+    delays, Rooms      where they wait
+    topology           which queues there are, and what of their settings cannot keep the promises
 
 There is no plugin to install: a delayed message waits in a queue of its own whose messages expire into the right one.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Sequence
 from types import TracebackType
@@ -17,13 +18,16 @@ from leveler.message import Message
 from leveler_rabbitmq import topology
 from leveler_rabbitmq.address import address_of
 from leveler_rabbitmq.connections import Connections
-from leveler_rabbitmq.delays import LENGTHS_MS, delay_queue
+from leveler_rabbitmq.delays import rooms_of, solo_rooms
 from leveler_rabbitmq.errors import ChannelClosed
 from leveler_rabbitmq.options import RabbitMQOptions
 from leveler_rabbitmq.peeking import peek
-from leveler_rabbitmq.post import Post, written_down
+from leveler_rabbitmq.post import Post
 from leveler_rabbitmq.receiver import RabbitMQReceiver
+from leveler_rabbitmq.rooms import Rooms, written_down
 from leveler_rabbitmq.sender import RabbitMQSender
+
+log: Final = logging.getLogger("leveler.rabbitmq")
 
 #: The first with quorum queues that can expire messages and dead-letter them at least once.
 _OLDEST: Final = (3, 10)
@@ -48,8 +52,9 @@ class RabbitMQAdapter(Adapter):
         self._settings = options
         self._address = address_of(url)
         self._connections = Connections(self._address, self._tls, options.heartbeat_seconds, deadline_seconds)
-        self._post = Post(self._connections)
+        self._post = Post(self._connections, Rooms(self._connections, clock))
         self._version: tuple[int, ...] = ()
+        self._declared: set[str] = set()
 
     async def __aenter__(self) -> Self:
         link = await self._connections.open()
@@ -74,9 +79,14 @@ class RabbitMQAdapter(Adapter):
         missing = [name for name in (queue.dead_name, queue.name) if not await self._exists(name)]
         if missing and queue.declare == "verify":
             raise QueueNotFound(f"queue {missing[-1]!r} does not exist: declare it with declare: create")
+        for name in self._declared.intersection(missing):
+            log.error("queue %r is gone, with what waited in it; it is made again", name)
         degraded = [found for name in (queue.dead_name, queue.name) if (found := await self._agree(queue, name))]
-        if missing:
+        # It must be there for some time when it is needed.
+        made = queue.declare == "create" and await self._post.rooms.make(solo_rooms(queue.name)[0])
+        if missing or made:
             await written_down()
+        self._declared.update((queue.name, queue.dead_name))
         return self._capabilities(tuple(degraded))
 
     async def _exists(self, name: str) -> bool:
@@ -97,9 +107,10 @@ class RabbitMQAdapter(Adapter):
         return ""
 
     async def drop(self, queue: QueueSpec) -> None:
-        delayed = [delay_queue(queue.name, length) for length in LENGTHS_MS]
-        await self._delete([queue.name, queue.dead_name, *delayed])
-        self._post.forget_delay_queues(delayed)
+        self._declared.difference_update((queue.name, queue.dead_name))
+        rooms = rooms_of(queue.name)
+        await self._delete([queue.name, queue.dead_name, *(room.name for room in rooms)])
+        self._post.rooms.forget(room.name for room in rooms)
 
     def sender(self, queue: QueueSpec) -> RabbitMQSender:
         return RabbitMQSender(queue, self._post, self.clock, self._max_message_bytes)
@@ -129,9 +140,9 @@ class RabbitMQAdapter(Adapter):
             purged = await lane.ask(commands.Queue.Purge(queue=name), commands.Queue.PurgeOk)
         count = purged.message_count or 0
         if not dead:
-            delayed = [delay_queue(queue.name, length) for length in LENGTHS_MS]
-            count += await self._delete(delayed)
-            self._post.forget_delay_queues(delayed)
+            rooms = rooms_of(queue.name)
+            count += await self._delete([room.name for room in rooms])
+            self._post.rooms.forget(room.name for room in rooms)
         return count
 
     async def _declare(self, queue: QueueSpec, name: str, arguments: topology.Arguments) -> None:
@@ -192,6 +203,7 @@ class RabbitMQAdapter(Adapter):
             max_lease_seconds=longest,
             uncounted="copy",
             attempts="approximate",
+            solos="marked",
             priority_levels=2 if self._version >= (4,) else 1,
             depth="approximate",
             peek=False,

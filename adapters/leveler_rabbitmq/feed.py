@@ -10,9 +10,11 @@ time with an internal error, and 4.0 then counts wrongly.)
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
 
+import pamqp.frame
 from pamqp import commands
 
 from leveler.clock import Clock
@@ -45,12 +47,14 @@ class Consumer:
 class Arrival:
     """A message as it came, and all the time until it is settled."""
 
-    __slots__ = ("at", "consumer", "delivered_before", "message", "tag", "waits_on")
+    __slots__ = ("at", "consumer", "delivered_before", "fetched", "message", "tag", "waits_on")
 
     def __init__(self, tag: int, consumer: Consumer, opened: Opened, at: float) -> None:
         self.tag = tag
         self.consumer = consumer
         self.message, self.delivered_before, self.waits_on = opened
+        #: It was fetched out of another queue: it is marked, see `leveler_rabbitmq.delays`.
+        self.fetched = False
         #: When, on the monotonic clock: the broker counts its consumer timeout from here.
         self.at = at
 
@@ -91,6 +95,7 @@ class Feed(Lane):
         self._begun = 0
         self._consumers: dict[bytes, Consumer] = {}
         self._tags = Tags()
+        self._fetching: deque[asyncio.Future[Arrival | None]] = deque()
         self._changing = asyncio.Lock()
 
     async def allow(self, limit: int) -> None:
@@ -135,6 +140,19 @@ class Feed(Lane):
             self.wire.write(*[frames.ack(self.number, tag) for tag in singly])
         return bool(upto or singly)
 
+    async def fetch(self, queue: str) -> Arrival | None:
+        """One message of another queue, if there is any.
+
+        Raises:
+            LaneLost: nobody knows.
+        """
+        if self.lost is not None:
+            raise self.lost
+        fetched: asyncio.Future[Arrival | None] = asyncio.get_running_loop().create_future()
+        self._fetching.append(fetched)
+        self.wire.write(pamqp.frame.marshal(commands.Basic.Get(queue=queue), self.number))
+        return await fetched
+
     def requeue(self, arrivals: Iterable[Arrival]) -> None:
         """They go back as they are, and the broker counts that."""
         for arrival in arrivals:
@@ -148,14 +166,30 @@ class Feed(Lane):
             found.active = False
         found.unsettled += 1
         self._tags.add(tag)
-        opened = open_up(properties, body, self._clock.now())
-        self._on_arrival(Arrival(tag, found, opened, self._clock.monotonic()))
+        arrival = Arrival(tag, found, open_up(properties, body, self._clock.now()), self._clock.monotonic())
+        if consumer:
+            self._on_arrival(arrival)
+        else:
+            arrival.fetched = True
+            self._fetched(arrival)
+
+    def found_empty(self) -> None:
+        self._fetched(None)
 
     def cancelled(self) -> None:
         self.abandon(f"the broker has ended the consumer of queue {self._queue!r}: was the queue deleted?")
 
     def ended(self, why: Exception) -> None:
+        for fetched in self._fetching:
+            if not fetched.done():
+                fetched.set_exception(why)
         self._on_end(why)
+
+    def _fetched(self, arrival: Arrival | None) -> None:
+        """Whoever has asked first has it."""
+        asked = self._fetching.popleft()
+        if not asked.done():
+            asked.set_result(arrival)
 
     async def _fill(self, least: int) -> None:
         room = min(self._limit - sum(consumer.reach for consumer in self._consumers.values()), _MOST)

@@ -115,7 +115,10 @@ class Lane:
     # -- what a lane of a certain kind does about it
 
     def delivered(self, consumer: bytes, tag: int, properties: bytes, body: bytes) -> None:
-        """A message for one of our consumers."""
+        """A message for one of our consumers, or for no consumer: it was asked for."""
+
+    def found_empty(self) -> None:
+        """One was asked for, and there is none."""
 
     def returned(self, queue: str, properties: bytes) -> None:
         """A message of ours found no queue."""
@@ -143,6 +146,10 @@ class Lane:
         found = pamqp.frame.unmarshal(raw)[2]
         if isinstance(found, commands.Basic.Return):
             self._method, self._said = method, (found.routing_key or "",)
+        elif isinstance(found, commands.Basic.GetOk):
+            self._method, self._said = frames.DELIVER, (b"", found.delivery_tag)
+        elif isinstance(found, commands.Basic.GetEmpty):
+            self.found_empty()
         elif isinstance(found, commands.Channel.Close):
             self.wire.write(pamqp.frame.marshal(commands.Channel.CloseOk(), self.number))
             self._free()

@@ -20,6 +20,11 @@ from leveler_rabbitmq.wire import Wire
 _HEADER_BYTES: Final = 12
 
 
+#: So many messages that one queue does not take, and RabbitMQ reads no more from their connection
+#: (quorum_commands_soft_limit): whatever comes after them would wait, too.
+_DEAFENING: Final = 32
+
+
 class Letter(NamedTuple):
     """A message, ready to be published."""
 
@@ -27,6 +32,17 @@ class Letter(NamedTuple):
     id: str
     properties: bytes
     body: bytes
+
+
+class Unconfirmed(Exception):
+    """The broker has not answered for some in time."""
+
+    def __init__(self, places: list[int], fates: dict[int, Fate]) -> None:
+        super().__init__(f"no confirmation of {len(places)} messages in time")
+        #: Which of those that were published together.
+        self.places = places
+        #: Of the others, what became of those that it did not take.
+        self.fates = fates
 
 
 class Publisher(Lane):
@@ -47,14 +63,21 @@ class Publisher(Lane):
 
         Raises:
             BrokerUnavailable: nothing was published.
-            TimeoutError, LaneLost, ChannelClosed: nobody knows what became of them.
+            Unconfirmed: nobody knows what became of some.
+            LaneLost, ChannelClosed: nobody knows what became of any.
         """
         await self._may_write(seconds)
         closed: asyncio.Future[dict[int, Fate]] = asyncio.get_running_loop().create_future()
-        self._windows.open([Name(letter.queue, letter.id) for letter in letters], closed)
+        window = self._windows.open([Name(letter.queue, letter.id) for letter in letters], closed)
         self._write(letters)
-        async with asyncio.timeout(seconds):
-            return await closed
+        try:
+            async with asyncio.timeout(seconds):
+                return await closed
+        except TimeoutError:
+            unconfirmed = Unconfirmed(window.unanswered(), window.fates)
+            if len(unconfirmed.places) >= _DEAFENING:
+                self.wire.abort(str(unconfirmed))
+            raise unconfirmed from None
 
     def check(self, letter: Letter) -> None:
         """

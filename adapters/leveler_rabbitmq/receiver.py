@@ -10,7 +10,7 @@ from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
 from leveler.message import Message
 from leveler_rabbitmq.connections import Connections
-from leveler_rabbitmq.copies import Copies, given_back
+from leveler_rabbitmq.copies import Copies, given_back, marked, outlived
 from leveler_rabbitmq.feed import Arrival
 from leveler_rabbitmq.holdings import Holdings
 from leveler_rabbitmq.post import Post
@@ -97,8 +97,9 @@ class RabbitMQReceiver(Receiver):
         back: list[Arrival] = []
         for index, delivery in ours.items():
             item = items[index]
-            if item.delay_seconds <= 0 and (item.counted or self._dead):
-                back.append(delivery.receipt)
+            arrival: Arrival = delivery.receipt
+            if item.delay_seconds <= 0 and (item.counted or self._dead) and not arrival.fetched:
+                back.append(arrival)
             elif self._dead:
                 failed[index] = Unsupported(f"{delivery}: a dead letter cannot be delayed: give it back without")
                 self._holdings.restore(delivery)
@@ -106,7 +107,7 @@ class RabbitMQReceiver(Receiver):
                 copies[index] = given_back(item, self._clock.now())
         self._source.requeue(back)
         self._settled(len(back))
-        failed.update(await self._replace(copies, ours, self._queue.name))
+        failed.update(await self._replace(ours, copies, await self._copies.send(copies, self._queue.name)))
         if failed:
             raise BatchError(failed)
 
@@ -116,7 +117,7 @@ class RabbitMQReceiver(Receiver):
             raise Unsupported(f"{self._queue.dead_name}: a dead letter cannot die again: complete it, or give it back")
         ours, failed = self._take([item.delivery for item in items])
         letters = {index: delivery.message.dead(items[index].death) for index, delivery in ours.items()}
-        failed.update(await self._replace(letters, ours, self._queue.dead_name))
+        failed.update(await self._replace(ours, letters, await self._copies.send(letters, self._queue.dead_name)))
         if failed:
             raise BatchError(failed)
 
@@ -137,6 +138,25 @@ class RabbitMQReceiver(Receiver):
         if failed:
             raise BatchError(failed)
 
+    async def mark_solo(self, deliveries: Sequence[Delivery]) -> None:
+        """A marked copy, confirmed, in a queue of its own, from where it is fetched at once.
+
+        Nobody else is handed it there, so whenever it comes back to the queue it has been started; but for a moment
+        between its confirmation and that start.
+        """
+        self._check()
+        ours, failed = self._take(deliveries)
+        copies = {index: marked(delivery) for index, delivery in ours.items()}
+        room = self._copies.solo_room
+        failed.update(await self._replace(ours, copies, await self._copies.send_marked(copies, room)))
+        for index in copies.keys() - failed.keys():
+            if (arrival := await self._source.fetch_marked(room)) is None:
+                failed[index] = _lease_lost(ours[index])
+            else:
+                self._hand_over(ours[index], arrival)
+        if failed:
+            raise BatchError(failed)
+
     async def close(self) -> None:
         self._limit = 0
         await self._source.close()
@@ -150,13 +170,18 @@ class RabbitMQReceiver(Receiver):
         self._source.give_back_soon(early)  # the next part of their delay begins
         return deliveries
 
+    def _hand_over(self, delivery: Delivery, arrival: Arrival) -> None:
+        """The delivery is of what was fetched from now on."""
+        delivery.message, delivery.attempt, delivery.receipt = outlived(arrival), arrival.message.attempts, arrival
+        delivery.leased_until = self._clock.monotonic() + self._queue.lease_seconds
+        self._holdings.add([delivery])
+
     async def _replace(
-        self, copies: Mapping[int, Message], ours: Mapping[int, Delivery], queue: str
-    ) -> dict[int, LevelerError]:
-        """Send each copy to `queue`, then complete its source. What could not be sent stays leased."""
+        self, ours: Mapping[int, Delivery], copies: Mapping[int, Message], failed: Mapping[int, LevelerError]
+    ) -> Mapping[int, LevelerError]:
+        """Complete the source of each copy that was sent. What could not be sent stays leased."""
         if not copies:
-            return {}
-        failed = await self._copies.send(copies, queue)
+            return failed
         self._check()
         await self._done([ours[index].receipt for index in copies if index not in failed])
         for index in failed:

@@ -8,7 +8,7 @@ from leveler.adapter import QueueSpec, Sender
 from leveler.clock import Clock
 from leveler.errors import BatchError, LevelerError, MessageTooLarge
 from leveler.message import Message
-from leveler_rabbitmq.delays import delay_queue, wait_of
+from leveler_rabbitmq.delays import Room, delay_room, wait_of
 from leveler_rabbitmq.envelope import seal
 from leveler_rabbitmq.post import Post
 from leveler_rabbitmq.publisher import Letter
@@ -35,28 +35,28 @@ class RabbitMQSender(Sender):
     async def send(self, messages: Sequence[Message]) -> None:
         failed: dict[int, LevelerError] = {}
         letters: list[Letter] = []
-        lengths: list[int | None] = []
+        rooms: list[Room | None] = []
         places: list[int] = []
         for place, message in enumerate(messages):
             try:
-                letter, length = letter_of(message, self._queue.name, self._clock)
+                letter, room = letter_of(message, self._queue.name, self._clock)
                 self._check(letter)
             except LevelerError as error:
                 failed[place] = error
             else:
                 letters.append(letter)
-                lengths.append(length)
+                rooms.append(room)
                 places.append(place)
         if letters:
-            refused = await self._accepted(letters, lengths)
+            refused = await self._accepted(letters, rooms)
             failed.update({places[index]: error for index, error in refused.items()})
         if failed:
             raise BatchError(failed)
 
-    async def _accepted(self, letters: Sequence[Letter], lengths: Sequence[int | None]) -> dict[int, LevelerError]:
+    async def _accepted(self, letters: Sequence[Letter], rooms: Sequence[Room | None]) -> dict[int, LevelerError]:
         name, bounded = self._queue.name, self._queue.max_depth is not None
-        if any(lengths):
-            return dict(await self._post.send_delayed(name, name, letters, lengths, bounded=bounded))
+        if any(rooms):
+            return dict(await self._post.send_delayed(name, letters, rooms, bounded=bounded))
         return dict(await self._post.send(name, letters, bounded=bounded))
 
     def _check(self, letter: Letter) -> None:
@@ -67,8 +67,8 @@ class RabbitMQSender(Sender):
             )
 
 
-def letter_of(message: Message, queue: str, clock: Clock) -> tuple[Letter, int | None]:
-    """`message` on its way to `queue`, and the length of the delay queue that it waits in first, if it has to wait.
+def letter_of(message: Message, queue: str, clock: Clock) -> tuple[Letter, Room | None]:
+    """`message` on its way to `queue`, and where it waits first, if it has to wait.
 
     Raises:
         InvalidMessage: an attribute does not fit into AMQP.
@@ -76,5 +76,5 @@ def letter_of(message: Message, queue: str, clock: Clock) -> tuple[Letter, int |
     if message.not_before is None or (seconds := message.delay_seconds(clock.now())) <= 0:
         return Letter(queue, message.id, seal(message), message.body), None
     wait = wait_of(seconds)
-    properties = seal(message, waits_on=wait.waits_on)
-    return Letter(delay_queue(queue, wait.length_ms), message.id, properties, message.body), wait.length_ms
+    room = delay_room(queue, wait.length_ms)
+    return Letter(room.name, message.id, seal(message, waits_on=wait.waits_on), message.body), room

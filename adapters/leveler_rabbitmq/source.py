@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
 from leveler.adapter import QueueSpec
 from leveler.clock import Clock, Timer
@@ -13,9 +13,12 @@ from leveler.errors import BrokerUnavailable, LevelerError, ReceiverLost
 from leveler_rabbitmq.buffer import Buffer
 from leveler_rabbitmq.connections import Connections
 from leveler_rabbitmq.copies import Copies, unseen
+from leveler_rabbitmq.delays import Room
 from leveler_rabbitmq.errors import ChannelClosed, refused, within
 from leveler_rabbitmq.feed import Arrival, Feed
 from leveler_rabbitmq.lane import LaneLost
+
+T = TypeVar("T")
 
 
 class Source:
@@ -92,6 +95,19 @@ class Source:
         if feed is not None:
             await self._do(lambda: feed.complete(arrivals))
 
+    async def fetch_marked(self, room: Room) -> Arrival | None:
+        """One out of there that is marked and that nobody has had; None if it was not fetched in time.
+
+        Raises:
+            ReceiverLost: nobody knows.
+        """
+        feed = self._feed
+        while feed is not None and (arrival := await self._do(lambda: feed.fetch(room.name))) is not None:
+            if not arrival.delivered_before:
+                return arrival
+            self.give_back_soon([arrival])  # the process of whoever had it has ended, and it has not gone on yet
+        return None
+
     def requeue(self, arrivals: Sequence[Arrival]) -> None:
         """They go back as they are, and that counts."""
         if self._feed is not None and self._feed.lost is None:
@@ -141,11 +157,11 @@ class Source:
                     )
             return self._feed
 
-    async def _do(self, act: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _do(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Something after whose failure nobody knows what the broker thinks is ours."""
         try:
             async with within(self._connections.deadline_seconds, self._what):
-                await act()
+                return await act()
         except ChannelClosed as error:
             raise self._lose(refused(error, self._what)) from error
         except (LaneLost, BrokerUnavailable) as error:

@@ -30,7 +30,7 @@ class Window:
         closed: resolved when the last of them is confirmed, with the fate of those that were not taken.
     """
 
-    __slots__ = ("_fates", "_first", "_singles", "_upto", "closed", "last", "names")
+    __slots__ = ("_first", "_singles", "_upto", "closed", "fates", "last", "names")
 
     def __init__(self, first: int, names: Sequence[Name], closed: asyncio.Future[dict[int, Fate]]) -> None:
         self.last = first + len(names) - 1
@@ -40,7 +40,8 @@ class Window:
         #: All up to this one are confirmed, and beyond it these.
         self._upto = first - 1
         self._singles: set[int] = set()
-        self._fates: dict[int, Fate] = {}
+        #: Of those that were not taken, so far.
+        self.fates: dict[int, Fate] = {}
 
     @property
     def open(self) -> bool:
@@ -56,7 +57,7 @@ class Window:
             refused = range(self._upto + 1, last + 1) if multiple else (tag,)
             for one in refused:
                 if one not in self._singles:
-                    self._fates.setdefault(one - self._first, REFUSED)
+                    self.fates.setdefault(one - self._first, REFUSED)
         if multiple:
             self._upto = max(self._upto, last)
             self._singles = {one for one in self._singles if one > self._upto}
@@ -68,15 +69,20 @@ class Window:
             self._upto += 1
             self._singles.remove(self._upto)
 
+    def unanswered(self) -> list[int]:
+        """Which the broker has not answered for; returned ones are among them until it does."""
+        open_ones = range(self._upto + 1, self.last + 1)
+        return [tag - self._first for tag in open_ones if tag not in self._singles]
+
     def give_back(self, name: Name) -> None:
         """No queue was found for a message of that name. Each of them: they went the same way."""
         for index, one in enumerate(self.names):
             if one == name and self._first + index > self._upto and self._first + index not in self._singles:
-                self._fates[index] = RETURNED
+                self.fates[index] = RETURNED
 
     def close(self) -> None:
         if not self.closed.done():
-            self.closed.set_result(self._fates)
+            self.closed.set_result(self.fates)
 
 
 class Windows:
@@ -86,10 +92,12 @@ class Windows:
         self._windows: deque[Window] = deque()
         self._next = 1
 
-    def open(self, names: Sequence[Name], closed: asyncio.Future[dict[int, Fate]]) -> None:
+    def open(self, names: Sequence[Name], closed: asyncio.Future[dict[int, Fate]]) -> Window:
         """So many messages are about to be published."""
-        self._windows.append(Window(self._next, names, closed))
+        window = Window(self._next, names, closed)
+        self._windows.append(window)
         self._next += len(names)
+        return window
 
     def confirm(self, tag: int, *, multiple: bool, accepted: bool) -> None:
         windows = self._windows
@@ -122,8 +130,7 @@ class Windows:
         window.confirm(tag, multiple=multiple, accepted=accepted)
         if not window.open:
             window.close()
-        while self._windows and not self._windows[0].open:
-            self._windows.popleft()
+            self._windows.remove(window)  # nearly always the first
 
     def _holding(self, tag: int) -> Window | None:
         return next((window for window in self._windows if window.holds(tag)), None)

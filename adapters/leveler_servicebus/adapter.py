@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
@@ -27,7 +28,9 @@ from leveler_servicebus.place import place_of
 from leveler_servicebus.receiver import ServiceBusReceiver
 from leveler_servicebus.sender import RESERVE_BYTES, ServiceBusSender
 
+#: Of the service. An emulator keeps shorter ones, too, which is good for tests.
 _LEASE_SECONDS: Final = (5.0, 300.0)
+_SHORTEST_EMULATED_SECONDS: Final = 1.0
 _DEDUP_SECONDS: Final = (20.0, 7 * 24 * 3600.0)
 #: Of one look, and of one bite of a purge.
 _MOST_SEEN: Final = 250
@@ -94,7 +97,7 @@ class ServiceBusAdapter(Adapter):
 
     def sender(self, queue: QueueSpec) -> ServiceBusSender:
         most = self._link_bytes.get(queue.name, _STANDARD_BYTES)
-        return ServiceBusSender(queue, self._sending(queue), self.clock, max_link_bytes=most)
+        return ServiceBusSender(queue, self._sending(queue), self.clock, self._clocks, max_link_bytes=most)
 
     def receiver(self, queue: QueueSpec, *, capacity: int, dead: bool = False) -> ServiceBusReceiver:
         facts = self._facts.get(queue.name, Facts(lock_seconds=queue.lease_seconds))
@@ -154,9 +157,18 @@ class ServiceBusAdapter(Adapter):
     # -- links
 
     def _client(self, credential: Any) -> ServiceBusClient:
+        options: dict[str, Any] = {"retry_total": 0, "ssl_context": self._tls()}
         if self._place.connection_string:
-            return ServiceBusClient.from_connection_string(self._place.connection_string, retry_total=0)
-        return ServiceBusClient(self._place.host, credential, retry_total=0)
+            return ServiceBusClient.from_connection_string(self._place.connection_string, **options)
+        return ServiceBusClient(self._place.host, credential, **options)
+
+    def _tls(self) -> ssl.SSLContext:
+        """One for all links: left to itself the client reads all authorities for each, and stops the loop meanwhile."""
+        if self._place.insecure:
+            return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # never used; it trusts nobody
+        context = ssl.create_default_context(cafile=self._settings.tls_ca_file or None)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
 
     def _client_or_raise(self) -> ServiceBusClient:
         if self._opened is None:
@@ -217,7 +229,7 @@ class ServiceBusAdapter(Adapter):
         return {receipt.sequence for holdings in self._held[queue.name] for receipt in holdings.current(now)}
 
     def _refuse(self, queue: QueueSpec) -> None:
-        shortest, longest = _LEASE_SECONDS
+        shortest, longest = self._lease_range
         if not shortest <= queue.lease_seconds <= longest:
             raise ConfigError(
                 f"queue {queue.name!r}: lease is {queue.lease_seconds:g} s, and Service Bus keeps locks of "
@@ -236,6 +248,11 @@ class ServiceBusAdapter(Adapter):
                 f"queue {queue.name!r}: max_depth is set, and Service Bus bounds a queue by bytes only: unset it"
             )
 
+    @property
+    def _lease_range(self) -> tuple[float, float]:
+        shortest, longest = _LEASE_SECONDS
+        return (_SHORTEST_EMULATED_SECONDS if self._place.insecure else shortest), longest
+
     def _capabilities(self, queue: QueueSpec, facts: Facts) -> Capabilities:
         plain = "messages cross the network as they are (insecure=true to another host)"
         return Capabilities(
@@ -244,7 +261,7 @@ class ServiceBusAdapter(Adapter):
             max_message_bytes=self._link_bytes.get(queue.name, _STANDARD_BYTES) - RESERVE_BYTES,
             max_batch=MOST_TOKENS,
             lease="timed",
-            lease_range_seconds=_LEASE_SECONDS,
+            lease_range_seconds=self._lease_range,
             uncounted="copy",
             attempts="approximate",  # what came to a link that was lost has been counted
             ordering=facts.sessions,

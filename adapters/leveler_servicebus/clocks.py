@@ -7,12 +7,18 @@ difference of the clocks.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from leveler.adapter import INFINITE
 
+#: A difference below this may be no more than the way that an answer takes.
+_NO_DIFFERENCE_SECONDS: Final = 0.5
+
 
 class Clocks:
+    """Nothing is known until a lock has been seen."""
+
     def __init__(self) -> None:
         self._ahead = INFINITE
 
@@ -21,3 +27,8 @@ class Clocks:
         began = locked_until.timestamp() - lock_seconds
         self._ahead = min(self._ahead, now.timestamp() - began)
         return locked_until.timestamp() + self._ahead - now.timestamp()
+
+    def there(self, moment: datetime) -> datetime:
+        """What the service's clock says at this moment of ours."""
+        known = _NO_DIFFERENCE_SECONDS < abs(self._ahead) < INFINITE
+        return moment - timedelta(seconds=self._ahead) if known else moment

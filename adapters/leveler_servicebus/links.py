@@ -25,7 +25,9 @@ _T = TypeVar("_T")
 #: What becomes of a message, in the service's words.
 Status = Literal["completed", "abandoned", "suspended"]
 
-_FAREWELL_SECONDS: Final = 1.0
+#: By then all has been given back. The rest of a farewell takes the library a second.
+_FAREWELL_SECONDS: Final = 0.3
+_LONGEST_FAREWELL_SECONDS: Final = 5.0
 #: More would make a request of more than a frame.
 MOST_TOKENS: Final = 500
 
@@ -53,6 +55,8 @@ class Link:
         self._deadline = deadline_seconds
         self._open: Closable | None = None
         self._busy = asyncio.Lock()
+        #: Those that say farewell still.
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def ask(self, verb: Callable[[Any], Awaitable[_T]], *, wait_seconds: float = 0.0) -> _T:
         """The answer of one call, one at a time.
@@ -81,6 +85,11 @@ class Link:
             await self.drop()
             raise
 
+    async def open(self) -> None:
+        """So that the first call does not have to wait for it."""
+        if self._open is None:
+            await self.ask(_nothing)
+
     async def _opened(self) -> None:
         if self._open is not None:
             return
@@ -96,11 +105,10 @@ class Link:
         if self._open is None:
             return
         was, self._open = self._open, None
-        try:
-            async with asyncio.timeout(_FAREWELL_SECONDS):
-                await was.close()
-        except Exception:  # it is gone already
-            return
+        closing = asyncio.create_task(_closed(was), name=f"close {self._place}")
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        await asyncio.wait({closing}, timeout=_FAREWELL_SECONDS)
 
 
 class Taking(Link):
@@ -164,3 +172,15 @@ class Settling(Link):
             lambda receiver: receiver.peek_messages(count, sequence_number=1, timeout=self._deadline)
         )
         return answer
+
+
+async def _closed(was: Closable) -> None:
+    try:
+        async with asyncio.timeout(_LONGEST_FAREWELL_SECONDS):
+            await was.close()
+    except Exception:  # it is gone already
+        return
+
+
+async def _nothing(opened: object) -> None:
+    pass

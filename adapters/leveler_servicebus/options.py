@@ -17,6 +17,8 @@ class ServiceBusOptions:
     insecure: bool = False
     #: Where the admin API is, beside an emulator on the same host; 0: where the service has it.
     admin_port: int = 0
+    #: Who may have signed the namespace's certificate; what the system trusts, if empty.
+    tls_ca_file: str = ""
     #: A receiver to which nothing has come for so long asks whether there is still somebody at the other end.
     silence_seconds: float = 10.0
 

@@ -159,10 +159,11 @@ class ServiceBusReceiver(Receiver):
         await asyncio.gather(self._taking.drop(), self._settling.drop())
 
     async def _take(self, room: int, wait_seconds: float) -> list[Delivery]:
-        asked, at = self._appetite.ask(room), self._clock.monotonic()
+        await asyncio.gather(self._taking.open(), self._settling.open())
+        asked = self._appetite.ask(room)
         came = await self._taking.take(asked, max(_SHORTEST_SECONDS, min(wait_seconds, _SLICE_SECONDS)))
         now = self._clock.monotonic()
-        self._appetite.got(asked, len(came), now - at)
+        self._appetite.got(asked, len(came), self._waited(came[-1]) if came else 0.0)
         if came:
             self._heard_at = now
         elif now - self._heard_at > self._silence:
@@ -173,6 +174,12 @@ class ServiceBusReceiver(Receiver):
         deliveries = [delivery for delivery in deliveries if delivery.leased_until > now]
         self._holdings.add(delivery.receipt for delivery in deliveries)
         return deliveries
+
+    def _waited(self, raw: ServiceBusReceivedMessage) -> float:
+        """How long it had been in the queue when it was locked, by the service's clock alone."""
+        if raw.locked_until_utc is None or raw.enqueued_time_utc is None:
+            return 0.0
+        return (raw.locked_until_utc - raw.enqueued_time_utc).total_seconds() - self._lock
 
     def _delivery(self, raw: ServiceBusReceivedMessage, now: float) -> Delivery:
         wall = self._clock.now()

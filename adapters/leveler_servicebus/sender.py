@@ -11,6 +11,7 @@ from leveler.adapter import QueueSpec, Sender
 from leveler.clock import Clock
 from leveler.errors import BatchError, BrokerUnavailable, LevelerError, MessageTooLarge, SendUnknown
 from leveler.message import Message
+from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.envelope import seal, size
 from leveler_servicebus.errors import Unanswered
 from leveler_servicebus.links import Link
@@ -27,13 +28,15 @@ class ServiceBusSender(Sender):
         queue: where to.
         link: to it.
         clock: for delays.
+        clocks: what the service's clock says.
         max_link_bytes: what the link takes at once.
     """
 
-    def __init__(self, queue: QueueSpec, link: Link, clock: Clock, *, max_link_bytes: int) -> None:
+    def __init__(self, queue: QueueSpec, link: Link, clock: Clock, clocks: Clocks, *, max_link_bytes: int) -> None:
         self._queue = queue
         self._link = link
         self._clock = clock
+        self._clocks = clocks
         self._most = max_link_bytes
 
     def size(self, message: Message) -> int:
@@ -59,8 +62,9 @@ class ServiceBusSender(Sender):
 
     def _sealed(self, message: Message) -> ServiceBusMessage:
         session = (message.key or message.id) if self._queue.ordered else None
-        now = self._clock.now()
-        later = message.not_before if message.delay_seconds(now) > 0 else None
+        later = None
+        if message.not_before is not None and message.delay_seconds(self._clock.now()) > 0:
+            later = self._clocks.there(message.not_before)
         return seal(message, session=session, not_before=later)
 
     def _portions(self, messages: Sequence[Message], failed: dict[int, LevelerError]) -> Iterator[list[int]]:

@@ -9,7 +9,7 @@ import sys
 
 import typer
 
-from leveler.cli import adapters, contract, demo, depth, doctor, emulate, peek, run, send, settings
+from leveler.cli import adapters, contract, demo, depth, doctor, emulate, peek, run, send, settings, top
 from leveler.cli.complaint import EXIT_CODES, Commands
 from leveler.cli.dead import list as dead_list
 from leveler.cli.dead import purge, replay, show
@@ -27,6 +27,7 @@ def make() -> typer.Typer:
     """The whole command line."""
     cli = _group("Queue-based load leveling: run workers, send messages, look at queues.", epilog=EXIT_CODES)
     cli.command("run")(run.run)
+    cli.command("top")(top.top)
     cli.command("send")(send.send)
     cli.command("peek")(peek.peek)
     cli.command("depth")(depth.depth)

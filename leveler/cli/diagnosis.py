@@ -7,16 +7,18 @@ from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from leveler.adapter import Adapter, Capabilities, Depth, redact
+from leveler.adapter import INFINITE, Adapter, Capabilities, Depth, redact
 from leveler.cli.capabilities import capabilities_data
 from leveler.cli.source import NO_BROKER, Source
 from leveler.clock import SystemClock
+from leveler.consumer.limits import Memory
 from leveler.discovery import find
+from leveler.downstreams import memory_of
 from leveler.errors import ConfigError, LevelerError, QueueNotFound
 from leveler.message import check_queue_name
 from leveler.runtime import check_lease, check_wait
-from leveler.settings import BrokerSettings, QueueSettings, Settings
-from leveler.units import duration
+from leveler.settings import BrokerSettings, ConsumerSettings, QueueSettings, Settings
+from leveler.units import duration, size
 
 Level = Literal["ok", "note", "warning", "fault"]
 
@@ -84,7 +86,7 @@ async def _broker(found: Diagnosis, settings: Settings, name: str, queues: Seque
             adapter = await stack.enter_async_context(_adapter(broker))
             found.add("ok", subject, f"{redact(broker.url) or 'an adapter of the app itself'} answers")
             for queue in queues:
-                await _queue(found, adapter, queue, settings.queue(queue))
+                await _queue(found, adapter, queue, settings.queue(queue), settings.consumer(queue))
     except LevelerError as error:
         found.add("fault", subject, str(error))
 
@@ -95,12 +97,15 @@ def _adapter(broker: BrokerSettings) -> Adapter:
     )
 
 
-async def _queue(found: Diagnosis, adapter: Adapter, name: str, settings: QueueSettings) -> None:
+async def _queue(
+    found: Diagnosis, adapter: Adapter, name: str, settings: QueueSettings, consumer: ConsumerSettings
+) -> None:
     subject = f"queue {name}"
     try:
         can, there = await _capabilities(adapter, name, settings)
         check_lease(name, settings.lease_seconds, settings.timeout_seconds, can)
         check_wait(name, settings.max_wait_seconds, can)
+        memory = memory_of(name, consumer, can)
     except LevelerError as error:
         found.add("fault", subject, str(error))
         return
@@ -112,6 +117,8 @@ async def _queue(found: Diagnosis, adapter: Adapter, name: str, settings: QueueS
             found.add("note", subject, f"{depth.dead:,} dead letters: see 'leveler dead list {name}'")
     else:
         found.add("note", subject, "is not there yet: the first worker or producer makes it")
+    if memory is not None and memory.capacity < INFINITE:
+        found.add("note", subject, _capacity(memory, can))
     found.findings += [Finding(level, subject, text) for level, text in judgement(settings, can)]
 
 
@@ -154,6 +161,13 @@ def _unused(settings: Settings) -> Iterator[Finding]:
     for name in settings.downstreams:
         if name not in used:
             yield Finding("warning", f"downstream {name}", "no consumer uses it, so its limits limit nothing")
+
+
+def _capacity(memory: Memory, can: Capabilities) -> str:
+    return (
+        f"memory is {size(memory.most_bytes)}: {memory.capacity:,} messages are held at once, as each may take "
+        f"{size(can.max_message_bytes)}; say it with max_message_bytes if yours are smaller"
+    )
 
 
 def _in_words(depth: Depth) -> str:

@@ -115,7 +115,12 @@ async def _serve(name: str, emulator: Emulator, json: bool) -> None:
     """Until SIGTERM or SIGINT."""
 
     def ready(url: str, **details: str) -> None:
-        say_json({"emulator": name, "url": url, **details}) if json else say(f"{name} is ready: {url}")
+        if json:
+            say_json({"emulator": name, "url": url, **details})
+            return
+        say(f"{name} is ready: {url}")
+        for word, value in details.items():
+            say(f"  {word.replace('_', ' ')}: {value}")
 
     serving = asyncio.ensure_future(emulator.serve(ready))
     for number in (signal.SIGTERM, signal.SIGINT):

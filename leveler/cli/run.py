@@ -41,6 +41,10 @@ def run(
     ] = None,
     broker: BrokerOption = None,
     config: ConfigOption = None,
+    listen: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Show figures there over HTTP, for 'leveler top' and Prometheus."),
+    ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(help="What is logged, on stderr.")
     ] = "info",
@@ -54,6 +58,7 @@ def run(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
     leveler = Source(broker, config, app).loaded()
+    leveler.configure(listen=listen)
     if not leveler._handlers:
         raise ConfigError(f"app {app!r} consumes nothing: register a handler with @app.consumer('some-queue')")
     settings = leveler.settings()

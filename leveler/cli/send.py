@@ -32,6 +32,9 @@ def send(
     delay: Annotated[str | None, typer.Option(help="Not to be handled before so long, such as '30s'.")] = None,
     priority: Annotated[int | None, typer.Option(help="0 to 9, higher first.")] = None,
     header: Annotated[list[str] | None, typer.Option(help="name=value; may be repeated.")] = None,
+    block: Annotated[
+        str | None, typer.Option(help="How long to wait for room while the queue is full, such as '30s'.")
+    ] = None,
     on_error: Annotated[Literal["stop", "continue"], typer.Option(help="What to do at a wrong line.")] = "stop",
     broker: BrokerOption = None,
     config: ConfigOption = None,
@@ -48,7 +51,8 @@ def send(
     if key is not None and key_field is not None:
         raise ConfigError("give either --key or --key-field")
     words: dict[str, Any] = {"key": key, "delay": seconds("--delay", delay), "headers": _headers(header or [])}
-    reading = Reading(type, key_field, words if priority is None else {**words, "priority": priority})
+    words |= {} if priority is None else {"priority": priority}
+    reading = Reading(type, key_field, words, seconds("--block", block))
     sending = Sending(queue, stop=on_error == "stop")
     with _opened(file) as stream:
         try:

@@ -25,6 +25,8 @@ class Reading:
     key_field: str | None
     #: Of `SendOptions`, the same for all.
     words: Mapping[str, Any]
+    #: How long to wait for room; None = as the queue's settings say.
+    block_seconds: float | None = None
 
     def message(self, line: bytes, producer: Producer) -> Message:
         """
@@ -70,7 +72,7 @@ class Sending:
                 self._is_wrong(line.number, error)
                 if self.stop:
                     break
-        failed = await _failures(producer, list(messages.values()))
+        failed = await _failures(producer, list(messages.values()), reading.block_seconds)
         self.sent += len(messages) - len(failed)
         numbers = list(messages)
         for index, cause in sorted(failed.items()):
@@ -102,9 +104,11 @@ class Sending:
         complain(f"line {number}: {error}")
 
 
-async def _failures(producer: Producer, messages: Sequence[Message]) -> dict[int, LevelerError]:
+async def _failures(
+    producer: Producer, messages: Sequence[Message], block_seconds: float | None
+) -> dict[int, LevelerError]:
     try:
-        await producer.send(messages)
+        await producer.send(messages, block_seconds)
     except BatchError as error:
         return error.failed
     except LevelerError as error:  # a message that is sent alone fails with its own error

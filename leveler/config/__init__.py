@@ -16,9 +16,9 @@ was started, if there is one.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path as FilePath
 
 from leveler.config.check import check
 from leveler.config.effective import combine, mismatches
@@ -27,7 +27,7 @@ from leveler.config.explain import Row as Row
 from leveler.config.explain import rows
 from leveler.config.file import read_file
 from leveler.config.filling import fill
-from leveler.config.voice import Place, Problem, Said, Voice
+from leveler.config.voice import Path, Place, Problem, Said, Voice
 from leveler.errors import ConfigError
 from leveler.settings import ConsumerSettings, QueueSettings, Settings
 
@@ -35,7 +35,12 @@ __all__ = ["Row", "explain", "load"]
 
 
 def load(
-    code: Settings, file: str | Path | None = None, *, broker: str | None = None, connecting: bool = True
+    code: Settings,
+    file: str | FilePath | None = None,
+    *,
+    broker: str | None = None,
+    listen: str | None = None,
+    connecting: bool = True,
 ) -> Settings:
     """The settings that hold.
 
@@ -43,16 +48,17 @@ def load(
         code: what the code gave; the weakest.
         file: the file to read, whatever ``LEVELER_CONFIG`` names; None = that one, or leveler.yaml if there is one.
         broker: URL of the default broker, whatever anybody else says: the command line's.
+        listen: where to listen, the same way.
         connecting: False: nobody will connect. What is said about brokers is not read, so their secrets may be missing.
 
     Raises:
         ConfigError: one line for each thing that is wrong: where, what was expected, and what may have been meant.
     """
-    return _effective(code, _voices(file, broker, connecting=connecting), connecting=connecting)[0]
+    return _effective(code, _voices(file, broker, listen, connecting=connecting), connecting=connecting)[0]
 
 
 def explain(
-    code: Settings, file: str | Path | None = None, *, broker: str | None = None, queues: Collection[str] = ()
+    code: Settings, file: str | FilePath | None = None, *, broker: str | None = None, queues: Collection[str] = ()
 ) -> list[Row]:
     """Every setting that holds and who said it, without secrets.
 
@@ -65,7 +71,7 @@ def explain(
     Raises:
         ConfigError: as `load` does.
     """
-    settings, said = _effective(code, _voices(file, broker, connecting=True), connecting=True)
+    settings, said = _effective(code, _voices(file, broker, None, connecting=True), connecting=True)
     shown = replace(
         settings,
         queues={**{name: QueueSettings() for name in queues}, **settings.queues},
@@ -74,13 +80,13 @@ def explain(
     return list(rows(shown, said))
 
 
-def _voices(file: str | Path | None, broker: str | None, *, connecting: bool) -> list[Voice]:
+def _voices(file: str | FilePath | None, broker: str | None, listen: str | None, *, connecting: bool) -> list[Voice]:
     """The weaker first."""
     found = _find(file)
     voices = [] if found is None else [read_file(found)]
     voices.append(read_environment())
-    if broker is not None:
-        voices.append(_command_line(broker))
+    if words := {word: said for word, said in (("broker", broker), ("listen", listen)) if said is not None}:
+        voices.append(_command_line(words))
     if not connecting:
         voices = [voice.without_brokers() for voice in voices]
     if found is not None:
@@ -88,19 +94,19 @@ def _voices(file: str | Path | None, broker: str | None, *, connecting: bool) ->
     return voices
 
 
-def _find(file: str | Path | None) -> Path | None:
+def _find(file: str | FilePath | None) -> FilePath | None:
     named = os.environ.get(FILE_VARIABLE) if file is None else file
     if named is None:
-        return Path("leveler.yaml") if Path("leveler.yaml").is_file() else None
-    if not Path(named).exists():
+        return FilePath("leveler.yaml") if FilePath("leveler.yaml").is_file() else None
+    if not FilePath(named).exists():
         by = f" ({FILE_VARIABLE} names it)" if file is None else ""
         raise ConfigError(f"{named or repr(named)}: there is no such file{by}")
-    return Path(named)
+    return FilePath(named)
 
 
-def _command_line(broker: str) -> Voice:
-    values = {"broker": broker}
-    places = {(): Place(0, "command line", "command line"), ("broker",): Place(0, "--broker", "--broker")}
+def _command_line(values: Mapping[str, str]) -> Voice:
+    places: dict[Path, Place] = {(word,): Place(0, f"--{word}", f"--{word}") for word in values}
+    places[()] = Place(0, "command line", "command line")
     return Voice(values=values, places=places, written=values, spelling=lambda path: f"--{path[-1]}")
 
 

@@ -88,8 +88,12 @@ def _meant(voice: Voice, path: Path) -> str:
 
 
 def _is(voice: Voice, path: Path) -> str:
-    """What stands there; nothing about brokers, which is secret for the most part."""
-    return "" if path[0] in ("broker", "brokers") else f" is {shown(at(voice.written, voice.nearest(path)))}"
+    """What stands there; nothing about what is secret, as brokers are for the most part."""
+    return (
+        ""
+        if path[0] in ("broker", "brokers", "listen_token")
+        else f" is {shown(at(voice.written, voice.nearest(path)))}"
+    )
 
 
 def _expected(detail: ErrorDetails) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from types import NoneType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from leveler.config.check import did_you_mean, shown
 from leveler.config.voice import Path, Place, Problem, Said, at
@@ -22,6 +22,8 @@ T = TypeVar("T")
 D = TypeVar("D", bound="DataclassInstance")
 _Over = Callable[[T, Mapping[str, Any]], T]
 
+#: What stands in no section.
+_ALONE: Final = ("send_timeout", "drain_timeout", "listen", "listen_token")
 _UNIT = re.compile(r"_((per_)?seconds?|bytes)$")
 
 
@@ -57,7 +59,7 @@ def combine(code: Settings, said: Sequence[Said]) -> tuple[Settings, list[Proble
     for one in said:  # not merged before: a new URL ends what was said about the old one
         brokers = section("brokers", one.words, brokers, BrokerSettings, _broker)
     settings = replace(
-        _over(code, {key: words[key] for key in ("send_timeout", "drain_timeout") if key in words}),
+        _over(code, {key: words[key] for key in _ALONE if key in words}),
         brokers=brokers,
         downstreams=section("downstreams", words, code.downstreams, LimitSettings, _limits),
         queues=section("queues", words, code.queues, QueueSettings, _queue),
@@ -81,6 +83,8 @@ def mismatches(settings: Settings, said: Sequence[Said], *, connecting: bool) ->
     for name, consumer in settings.consumers.items():
         if consumer.downstream is not None and consumer.downstream not in settings.downstreams:
             yield _no_such(("consumers", name, "downstream"), consumer.downstream, settings.downstreams, said)
+    if settings.is_open_to_all:
+        yield _blame(("listen",), "other hosts could read it: give a listen_token, or listen on 127.0.0.1", said)
     if not connecting:
         return
     for name, queue in settings.queues.items():

@@ -25,8 +25,10 @@ from leveler.settings import (
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-# What only code can say: there is no row where it does not.
+# What only code can say.
 _CODE_ONLY: Final = ("give_up_on", "wait", "stop")
+# There is no row where nobody says them.
+_SELDOM: Final = (*_CODE_ONLY, "batch_size", "batch_wait_seconds")
 
 
 class Row(NamedTuple):
@@ -57,17 +59,22 @@ def rows(settings: Settings, said: Sequence[Said]) -> Iterator[Row]:
         shared = settings.downstreams.get(consumer.downstream or "", LimitSettings()).concurrency
         instead = {"concurrency": str(DEFAULT_CONCURRENCY)} if shared is None else {}
         yield from _section(("consumers", name), consumer, ConsumerSettings(), said, instead)
-    yield from _section((), _Timeouts.of(settings), _Timeouts.of(Settings()), said)
+    yield from _section((), _Process.of(settings), _Process.of(Settings()), said)
 
 
 @dataclass(frozen=True)
-class _Timeouts:
+class _Process:
+    """What stands in no section."""
+
     send_timeout_seconds: float
     drain_timeout_seconds: float
+    listen: str | None
+    listen_token: str | None
 
     @classmethod
-    def of(cls, settings: Settings) -> _Timeouts:
-        return cls(settings.send_timeout_seconds, settings.drain_timeout_seconds)
+    def of(cls, settings: Settings) -> _Process:
+        token = None if settings.listen_token is None else "***"
+        return cls(settings.send_timeout_seconds, settings.drain_timeout_seconds, settings.listen, token)
 
 
 def _section(
@@ -84,7 +91,7 @@ def _section(
         if isinstance(value, LimitSettings | RetryPolicy | BreakerPolicy):
             standard = standard if standard is not None else BreakerPolicy()
             yield from _section(inner, value, standard, said, instead)
-        elif field.name not in _CODE_ONLY or value != standard:
+        elif field.name not in _SELDOM or value != standard:
             text = instead.get(word(field.name), "none") if value is None else _in_words(field.name, value)
             yield _row(inner, text, said, origin="default" if value == standard else "code")
 

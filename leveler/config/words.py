@@ -18,11 +18,16 @@ from leveler import units
 from leveler.config.voice import Path
 from leveler.errors import ConfigError, InvalidMessage
 from leveler.message import check_queue_name
+from leveler.monitor.address import EXPECTED as ADDRESS
+from leveler.monitor.address import Address
 
 #: Types of our own errors: "… is 5: expected …", "…: what is wrong".
 EXPECTED: Final = "leveler_expected"
 REFUSED: Final = "leveler_refused"
 
+#: Shorter ones can be guessed.
+_SHORTEST_TOKEN: Final = 16
+_TOKEN = re.compile(rf"[!-~]{{{_SHORTEST_TOKEN},}}")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?)%")
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -80,11 +85,26 @@ def _ratio(value: object) -> object:
     return value
 
 
+def _address(words: object) -> str:
+    try:
+        return str(Address.of(words))
+    except ConfigError:
+        raise _wrong(EXPECTED, ADDRESS) from None
+
+
+def _token(token: object) -> str:
+    if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+        raise _wrong(REFUSED, f"expected a secret of {_SHORTEST_TOKEN} or more printable ASCII characters, no spaces")
+    return token
+
+
 def _section(value: object) -> object:
     """A section that is there and empty says nothing."""
     return {} if value is None else value
 
 
+Listen = Annotated[str, BeforeValidator(_address)]
+Token = Annotated[str, BeforeValidator(_token)]
 Duration = Annotated[float, BeforeValidator(partial(_in_units, units.seconds, units.DURATION))]
 Span = Annotated[Duration, Field(gt=0)]
 Rate = Annotated[float, BeforeValidator(partial(_in_units, units.per_second, units.RATE)), Field(gt=0)]
@@ -166,6 +186,8 @@ class ConsumerWords(DownstreamWords):
 
     downstream: str | None = None
     memory: Size | None = None
+    batch_size: Count | None = None
+    batch_wait: Duration | None = None
 
 
 class RetryWords(Words):
@@ -210,6 +232,8 @@ class Given(Words):
     consumers: Annotated[dict[QueueName, ConsumerWords | None], BeforeValidator(_section)] = Field(default_factory=dict)
     send_timeout: Span | None = None
     drain_timeout: Duration | None = None
+    listen: Listen | None = None
+    listen_token: Token | None = None
 
 
 #: Sections whose keys are names that users choose.

@@ -37,7 +37,7 @@ class Buffer:
     async def take(self, most: Callable[[], int]) -> list[Held]:
         """1 to `most()` deliveries that may start, as soon as there are any; none once it is closed."""
         ready = self._ready
-        while not ready:
+        while not self._ripe():
             if self._closed:
                 return []
             idle = asyncio.get_running_loop().create_future()
@@ -110,6 +110,10 @@ class Buffer:
                 idle.set_result(None)
         self._workers.clear()
 
+    def _ripe(self) -> bool:
+        """Whether a worker may take something now."""
+        return bool(self._ready)
+
     def _leading(self, held: Sequence[Held]) -> list[Held]:
         """Those of `held` that nothing stands before; the others wait in their lanes."""
         for one in held:
@@ -124,7 +128,7 @@ class Buffer:
 
     def _wake_worker(self) -> None:
         """Wake one; it wakes the next when it leaves something. So quick handlers cost one wake-up a batch."""
-        while self._workers and self._ready and not self._waking:
+        while self._workers and self._ripe() and not self._waking:
             idle = self._workers.popleft()
             if not idle.done():
                 idle.set_result(None)

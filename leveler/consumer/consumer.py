@@ -1,19 +1,16 @@
-"""The spine: deliveries -> acquire -> decode -> handle -> decide -> settle -> release. `Consumer._carry` is all of it.
-
-Each step has a room of its own in this package; only this file knows them all.
-"""
+"""The spine: delivery -> acquire -> decode -> handle -> decide -> settle -> release. `Consumer._carry` is all of it."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
-from leveler.adapter import Capabilities, QueueSpec
+from leveler.adapter import Capabilities, QueueSpec, Receiver
 from leveler.consumer.arrival import Arrivals
 from leveler.consumer.buffer import Buffer
-from leveler.consumer.decision import Decision, Park, Rules, decide, may_all_start, on_arrival, starts_alone, verdict_on
+from leveler.consumer.decision import Decision, Park, Rules, decide, sort_out, starts_alone, verdict_on
 from leveler.consumer.handler import COMPLETED, Handler, Router, Runner, forget_cancellations
 from leveler.consumer.held import RUNNING, SETTLING, STOPPED, Held
 from leveler.consumer.intake import Intake, capacity_of
@@ -102,14 +99,16 @@ class Consumer:
             on_lost=self._leases.lose,
             on_failed=self.report.settlement_failed,
         )
-        self._buffer = Buffer(ordered=spec.ordered, on_taken=lambda: self._intake.changed())
-        capacity = capacity_of(self._workers, limits.memory)
+        self._buffer = self._make_buffer(spec.ordered, lambda: self._intake.changed())
+        together = self._workers * limits.batch_size
+        capacity = capacity_of(together, limits.memory)
         self._arrivals = Arrivals(
             self._clock,
-            self._workers,
+            together,
             spec.lease_seconds if self._rules.counts_returns else 0.0,
             keep=self._keep,
-            sort=self._sort,
+            sort=lambda arrived, now: sort_out(arrived, self._rules, now),
+            settle=self._settle,
             isolate=lambda held: self._suspects.isolate(held),
             give_back=lambda unstarted: self._returns.give_back(unstarted),
             park=self._parking.park,
@@ -129,7 +128,7 @@ class Consumer:
             admit=self._arrivals.admit,
             most=self._arrivals.most,
             watch=Watchdog(around.adapter, spec, can, self._clock).watch,
-            on_ready=self._on_ready,
+            on_ready=lambda: self._receiving.healthy(),
             on_unavailable=self.report.unavailable,
         )
         self._receiving = Receiving(
@@ -138,13 +137,14 @@ class Consumer:
             capacity,
             self._clock,
             feed=self._intake.run,
+            on_ready=self.report.ready,
             on_down=self.report.down,
-            on_lost=self._leases.lose_all,
+            on_lost=self._on_receiver_lost,
         )
         self._standby = Standby(
             self._clock,
             shut_seconds=limits.shut_seconds,
-            is_down=limits.is_down,
+            is_down=lambda: limits.down_seconds() is not None,
             pause=self._intake.pause,
             resume=self._intake.resume,
             stop=self._intake.stop,
@@ -162,6 +162,9 @@ class Consumer:
             start=self._loops.start,
             on_isolated=self.report.quarantined,
         )
+
+    def _make_buffer(self, ordered: bool, on_taken: Callable[[], object]) -> Buffer:
+        return Buffer(ordered=ordered, on_taken=on_taken)
 
     # The spine
 
@@ -185,7 +188,7 @@ class Consumer:
                     if outcome is None:
                         outcome = await self._handle(held)
                     if outcome is COMPLETED and not held.lost:  # nearly always, so it is kept short
-                        self._settlement.settle(held, held.delivery)
+                        self._settlement.complete(held)
                         series.run_ended(held, True)
                     else:
                         self._settle(held, self._decide(held, outcome))
@@ -202,7 +205,9 @@ class Consumer:
         batch = series.batch
         if self._runs.refusing or not self._limits.try_acquire(len(batch)):
             [held] = batch  # where one would have to wait, nobody takes more
-            if not await self._runs.admit(held, series, partial(self._limits.acquire, 1)):
+            marks = held.solo and self._rules.can.solos == "marked"
+            acquire = partial(self._acquire_solo, held) if marks else partial(self._limits.acquire, 1)
+            if not await self._runs.admit(held, series, acquire):
                 self._returns.give_back(batch)
                 return False
         if late := self._leases.late(batch):
@@ -210,6 +215,14 @@ class Consumer:
             self._limits.take_back(len(late))
             self._returns.give_back(late)
         return bool(batch)
+
+    async def _acquire_solo(self, held: Held) -> bool:
+        """For one that starts alone: that is written down when nothing else stands against it any more."""
+        if not await self._limits.acquire(1):
+            return False
+        await self._settlement.mark_solo(held)
+        self._limits.take_back(1)  # it starts later than the limits know
+        return not (self._runs.closed or held.lost) and await self._limits.acquire(1)
 
     def _handle(self, held: Held) -> Awaitable[Outcome]:
         """Run the handler."""
@@ -221,8 +234,8 @@ class Consumer:
 
     def _decide(self, held: Held, outcome: Outcome) -> Decision:
         held.outcome = None if held.lost else outcome
-        is_down = self._limits.is_down()
-        return decide(outcome, held.delivery, self._rules, self._clock.now(), self._around.rng, is_down=is_down)
+        down = self._limits.down_seconds()
+        return decide(outcome, held.delivery, self._rules, self._clock.now(), self._around.rng, down_seconds=down)
 
     def _settle(self, held: Held, decision: Decision) -> None:
         if held.lost:
@@ -241,7 +254,7 @@ class Consumer:
             self._limits.take_back(1)
             return
         series.run_ended(held, False)
-        self.report.tally.started += 1
+        self.report.ran(1, held.run_seconds)
         verdict = Verdict.NOTHING if held.lost else verdict_on(outcome)  # its end was the broker's doing
         self._limits.release(1, held.run_seconds, verdict, self._rules.refusal(outcome))
 
@@ -259,7 +272,7 @@ class Consumer:
         leave([held for held in rest if held.state < RUNNING and not held.lost])
 
     def _ran_well(self, runs: int, seconds: float) -> None:
-        self.report.tally.started += runs
+        self.report.ran(runs, seconds)
         self._limits.release(runs, seconds, Verdict.SUCCESS)
 
     # What comes in
@@ -268,21 +281,6 @@ class Consumer:
         self.report.tally.received += len(arrived)
         self._leases.keep(arrived)
         self._buffer.line_up(arrived)
-
-    def _sort(self, arrived: Sequence[Held]) -> tuple[list[Held], list[Held]]:
-        """Settle what need not be started; of the others, those that may start and those that must start alone."""
-        startable, suspects, now = list[Held](), list[Held](), self._clock.now()
-        if may_all_start([held.delivery for held in arrived], self._rules):
-            return list(arrived), suspects
-        for held in arrived:
-            decision = on_arrival(held.delivery, self._rules, now)
-            if decision is not None:
-                self._settle(held, decision)
-            elif starts_alone(held.delivery, self._rules):
-                suspects.append(held)
-            else:
-                startable.append(held)
-        return startable, suspects
 
     def _unpark(self, held: Held) -> bool:
         """Its time has come. False if it cannot start yet."""
@@ -313,6 +311,10 @@ class Consumer:
             self._returns.follow(held, None)
         self._intake.changed()
 
+    def _on_receiver_lost(self, receiver: Receiver) -> None:
+        self._leases.lose_all(receiver)
+        self._arrivals.start_over()
+
     # Its life
 
     async def run(self) -> None:
@@ -323,10 +325,9 @@ class Consumer:
         """
         self._around.quarantine.join(self)
         self._limits.listen(self._intake.changed, self._standby.look)
-        for loop in (self._receiving.run(), self._settlement.run(), self._leases.run()):
+        workers = [self._work() for _ in range(self._workers)]
+        for loop in (self._receiving.run(), *self._settlement.loops(), self._leases.run(), *workers):
             self._loops.start(loop)
-        for _ in range(self._workers):
-            self._loops.start(self._work())
         try:
             await self._loops.over()
         finally:
@@ -394,7 +395,3 @@ class Consumer:
     def busy(self) -> bool:
         """Whether anything is held that is not merely waiting for its time."""
         return len(self._leases) > len(self._parking)
-
-    def _on_ready(self) -> None:
-        self._receiving.healthy()
-        self.report.ready()

@@ -1,6 +1,6 @@
 """Decisions: what becomes of a delivery. Pure functions of what is known; nothing here does I/O.
 
-on arrival          deliveries > max_deliveries     dead letter: crash-loop
+on arrival          started alone too often         dead letter: crash-loop
                     expired                         dead letter: expired
                     early                           back, uncounted, for the rest of its delay
                     deliveries > max_attempts       start alone
@@ -8,7 +8,7 @@ on arrival          deliveries > max_deliveries     dead letter: crash-loop
 
 after a run         Completed                       complete
                     Retry, any exception            back, counted, as the policy says; or dead letter
-                    the same, its downstream down   the last attempt is not spent: back, uncounted, for long
+                    the same, its downstream down   the last attempt is not spent: back, uncounted
                     Throttled, Snooze               back, uncounted, after what they ask; too old: dead letter
                     Reject, undecodable             dead letter
                     cut by a stop                   back at once, counted
@@ -23,6 +23,7 @@ from datetime import datetime
 from typing import Final, NamedTuple
 
 from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery
+from leveler.consumer.held import Held
 from leveler.consumer.limits import Refusal, Verdict
 from leveler.errors import UnknownType
 from leveler.message import MAX_DETAIL_BYTES, Death, cut
@@ -88,7 +89,7 @@ class Rules:
 def on_arrival(delivery: Delivery, rules: Rules, now: datetime) -> Decision | None:
     """What becomes of a delivery before it is started; None: it may start."""
     message = delivery.message
-    if delivery.attempt > rules.max_deliveries:
+    if ends_processes(delivery, rules):
         detail = f"delivered {delivery.attempt} times, of which at most {rules.retry.max_attempts} may have failed"
         return _dead(delivery, rules, now, "crash-loop", detail=detail)
     if message.expires_at is not None and message.expires_at <= now:
@@ -108,13 +109,42 @@ def may_all_start(deliveries: Sequence[Delivery], rules: Rules) -> bool:
     return True
 
 
+def sort_out(
+    arrived: Sequence[Held], rules: Rules, now: datetime
+) -> tuple[list[Held], list[Held], list[tuple[Held, Decision]]]:
+    """Those that may start, those that must start alone, and what becomes of those that need not be started."""
+    startable, suspects, over = list[Held](), list[Held](), list[tuple[Held, Decision]]()
+    if may_all_start([held.delivery for held in arrived], rules):
+        return list(arrived), suspects, over
+    for held in arrived:
+        if (decision := on_arrival(held.delivery, rules, now)) is not None:
+            over.append((held, decision))
+        else:
+            (suspects if starts_alone(held.delivery, rules) else startable).append(held)
+    return startable, suspects, over
+
+
 def starts_alone(delivery: Delivery, rules: Rules) -> bool:
     """Whether it arrived more often than it may be started: it, or a neighbour, has ended its process."""
     return delivery.attempt > rules.retry.max_attempts
 
 
+def ends_processes(delivery: Delivery, rules: Rules) -> bool:
+    """Whether it has been started alone as often as may be, and its process did not live to tell of it."""
+    if rules.can.solos == "attempts":
+        return delivery.attempt > rules.max_deliveries
+    most = rules.retry.max_attempts
+    return delivery.attempt > most and delivery.message.solos >= rules.max_deliveries - most
+
+
 def decide(
-    outcome: Outcome, delivery: Delivery, rules: Rules, now: datetime, rng: random.Random, *, is_down: bool = False
+    outcome: Outcome,
+    delivery: Delivery,
+    rules: Rules,
+    now: datetime,
+    rng: random.Random,
+    *,
+    down_seconds: float | None = None,
 ) -> Decision:
     """What becomes of a delivery after a run that ended with `outcome`.
 
@@ -124,11 +154,11 @@ def decide(
         rules: of the consumer.
         now: the wall clock.
         rng: chance, for jitter.
-        is_down: the downstream does not do its work, whatever the message: none dies of that.
+        down_seconds: for how long the downstream has not done its work, whatever the message: none dies of that.
     """
     try:
-        if is_down and isinstance(outcome, Retry) and (spared := _spared(outcome, delivery, rules, now)):
-            return spared
+        if down_seconds is not None and isinstance(outcome, Retry) and _is_last(outcome, delivery, rules, now):
+            return _spared(outcome, delivery, rules, down_seconds, rng)
         return _decide(outcome, delivery, rules, now, rng)
     except Exception as error:  # an outcome class of the user's own, made wrongly: it failed like any other exception
         return _retry(Failed(error), delivery, rules, now, rng)
@@ -172,12 +202,17 @@ def _retry(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime, rng:
     return Abandon(delivery, min(max(delay, rules.retry.floor_seconds), rules.longest_seconds))
 
 
-def _spared(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime) -> Decision | None:
-    """Back, though this was its last attempt; for long, so that others are tried before it: it may be its own fault."""
+def _is_last(outcome: Retry, delivery: Delivery, rules: Rules, now: datetime) -> bool:
     age = delivery.message.age_seconds(now)
-    if rules.retry.gives_up(delivery.attempt, age, _error_of(outcome)) != "exhausted":
-        return None
-    return rules.give_back(delivery, max(outcome.after_seconds or 0.0, rules.retry.cap_seconds))
+    return rules.retry.gives_up(delivery.attempt, age, _error_of(outcome)) == "exhausted"
+
+
+def _spared(outcome: Retry, delivery: Delivery, rules: Rules, down_seconds: float, rng: random.Random) -> Decision:
+    """Back, though this was its last attempt. The longer the downstream has been down the later: others are tried
+    before it, for it may be its own fault, and then it must not be every probe."""
+    delay = rules.retry.delay_seconds(delivery.attempt, 0.0, _error_of(outcome), rng)
+    longer = min(down_seconds, rules.retry.cap_seconds)
+    return rules.give_back(delivery, max(outcome.after_seconds or 0.0, delay, longer))
 
 
 def _error_of(outcome: Retry) -> BaseException | None:

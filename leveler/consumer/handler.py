@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import Any, Final
 
 from leveler.codec import decoder_for
-from leveler.consumer.held import LEASE_LOST, TIMEOUT, Context, Held
+from leveler.consumer.batch import BatchContext
+from leveler.consumer.held import LEASE_LOST, TIMEOUT, Context, Held, Run
 from leveler.errors import ConfigError, DecodeError, UnknownType
 from leveler.message import Message
 from leveler.outcome import Completed, Failed, Outcome, Stopped, Undecodable
@@ -33,16 +34,22 @@ class Handler:
         function: ``def`` or ``async def``, taking the value, or the value and a `Context`. The value's annotation
             says what the body is decoded to.
         type: the message type that it takes; None = any.
+        in_batches: it takes a list of values, and a `BatchContext`.
 
     Raises:
         ConfigError: the signature is not one that can be called; says which are.
     """
 
-    def __init__(self, function: Callable[..., Any], type: str | None = None) -> None:
+    def __init__(self, function: Callable[..., Any], type: str | None = None, *, in_batches: bool = False) -> None:
         self.function = function
         self.type = type
+        self.in_batches = in_batches
         self.name = getattr(function, "__qualname__", repr(function))
-        self.value_type, self.takes_context = _signature(function, self.name)
+        context = BatchContext if in_batches else Context
+        self._context: Callable[[Any, str, Any], Context] = context
+        annotation, self.takes_context = _signature(function, self.name, context)
+        #: Of one message.
+        self.value_type = _item(annotation, self.name) if in_batches else annotation
         self.is_async = _is_async(function)
         #: (body, content type) -> what it is called with; None = with the message itself.
         self.decode = None if self.value_type is Message else decoder_for(self.value_type)
@@ -54,7 +61,7 @@ class Handler:
         call = self._call(in_thread)
         for layer in reversed(middleware):
             call = functools.partial(_layer, layer, call)
-        return Runner(self, call, lambda held: Context(held, queue, state))
+        return Runner(self, call, lambda run: self._context(run, queue, state))
 
     def _call(self, in_thread: InThread) -> Next:
         function = self.function
@@ -86,7 +93,7 @@ class Runner:
     """
 
     def __init__(
-        self, handler: Handler, call: Callable[..., Awaitable[Any]], context: Callable[[Held], Context] | None
+        self, handler: Handler, call: Callable[..., Awaitable[Any]], context: Callable[[Run], Context] | None
     ) -> None:
         self.handler = handler
         self.decode = handler.decode
@@ -94,21 +101,21 @@ class Runner:
         self._call = call
         self._context = context
 
-    async def run(self, held: Held) -> Outcome:
-        """Run the handler on `held` to its end. Whatever it does, it comes back as an outcome."""
+    async def run(self, run: Run) -> Outcome:
+        """Run the handler on one delivery, or on a batch, to its end. Whatever it does, it comes back as an outcome."""
         try:
             context = self._context
-            result = await (self._call(held.value, context(held)) if context else self._call(held.value))
+            result = await (self._call(run.value, context(run)) if context else self._call(run.value))
         except GeneratorExit:
             raise
         except BaseException as error:  # even a SystemExit ends its message, never its worker
             outcome = _only(error)
-            if held.cut is None:
+            if run.cut is None:
                 return outcome if isinstance(outcome, Outcome) else Failed(outcome)
         else:
-            if held.cut is None:
+            if run.cut is None:
                 return COMPLETED if result is None or not isinstance(result, Outcome) else result
-        return _cut(held, self.handler.name)
+        return _cut(run, self.handler.name)
 
 
 class Router:
@@ -140,11 +147,11 @@ class Router:
         return None
 
 
-def _cut(held: Held, name: str) -> Outcome:
+def _cut(run: Run, name: str) -> Outcome:
     """The outcome of a run that was cut short, whatever the handler made of it."""
-    if held.cut == TIMEOUT:
+    if run.cut == TIMEOUT:
         return Failed(TimeoutError(f"handler {name} ran longer than its timeout"))
-    if held.cut == LEASE_LOST:
+    if run.cut == LEASE_LOST:
         return Failed(TimeoutError(f"handler {name} ran on after its lease was lost"))
     return Stopped()
 
@@ -178,9 +185,21 @@ def _is_async(function: Callable[..., Any]) -> bool:
         function = inner
 
 
-def _signature(function: Callable[..., Any], name: str) -> tuple[Any, bool]:
+def _item(annotation: Any, name: str) -> Any:
+    """The type of one message of a batch handler."""
+    if annotation is Any or annotation is list:
+        return Any
+    if typing.get_origin(annotation) is list:
+        return typing.get_args(annotation)[0]
+    raise ConfigError(
+        f"handler {name}: it takes batches, so its first parameter must be a list, such as list[Order]; "
+        f"it is annotated as {annotation}"
+    )
+
+
+def _signature(function: Callable[..., Any], name: str, context: type[Context]) -> tuple[Any, bool]:
     """The type of the value and whether a context is wanted."""
-    expected = f"handler {name}: expected (value), or (value, ctx: Context), each of them positional"
+    expected = f"handler {name}: expected (value), or (value, ctx: {context.__name__}), each of them positional"
     if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
         raise ConfigError(f"{expected}; it is a generator: handle one message and return")
     try:
@@ -192,10 +211,10 @@ def _signature(function: Callable[..., Any], name: str) -> tuple[Any, bool]:
         raise ConfigError(f"{expected}; got {inspect.signature(function)}")
     hints = _hints(function, name)
     value = hints.get(required[0].name, Any)
-    if value is Context:
+    if value in (Context, BatchContext):
         raise ConfigError(f"{expected}; the first parameter {required[0].name!r} is the value, not the context")
-    if len(required) == 2 and hints.get(required[1].name, Context) is not Context:
-        raise ConfigError(f"{expected}; the second parameter {required[1].name!r} must be a leveler.Context")
+    if len(required) == 2 and hints.get(required[1].name, context) is not context:
+        raise ConfigError(f"{expected}; the second parameter {required[1].name!r} must be a leveler.{context.__name__}")
     return value, len(required) == 2
 
 

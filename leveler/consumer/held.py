@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
@@ -23,6 +22,24 @@ SETTLING: Final = 3
 TIMEOUT: Final = "timeout"
 LEASE_LOST: Final = "lease lost"
 STOPPED: Final = "stopped"
+
+
+class Cancellable(Protocol):
+    """A run that can be interrupted: a task, or a part in one."""
+
+    def cancel(self) -> object: ...
+
+
+class Run(Protocol):
+    """What a handler is called for: one delivery, or a batch of them."""
+
+    @property
+    def value(self) -> Any: ...
+
+    @property
+    def cut(self) -> str | None:
+        """Why it was cut short: `TIMEOUT`, `LEASE_LOST` or `STOPPED`."""
+        ...
 
 
 class Held(msgspec.Struct, eq=False, gc=False):  # `Leases.forget` breaks the only circle
@@ -45,8 +62,8 @@ class Held(msgspec.Struct, eq=False, gc=False):  # `Leases.forget` breaks the on
     decision: Delivery | Abandon | DeadLetter | None = None
     #: How long to wait if the broker does not take that this time.
     retry_seconds: float = 0.0
-    #: The worker that runs it, while it can be interrupted.
-    task: asyncio.Task[Any] | None = None
+    #: What runs it, while it can be interrupted.
+    task: Cancellable | None = None
     #: Why its run was cut short: `TIMEOUT`, `LEASE_LOST` or `STOPPED`.
     cut: str | None = None
     #: The lease is over: it is no longer ours to settle.
@@ -56,7 +73,7 @@ class Held(msgspec.Struct, eq=False, gc=False):  # `Leases.forget` breaks the on
     #: Delivered more often than it may be started: it starts alone.
     solo: bool = False
 
-    def waits(self, started_at: float, worker: asyncio.Task[Any]) -> None:
+    def waits(self, started_at: float, worker: Cancellable) -> None:
         """Its handler, which began at `started_at`, waits for something: from now on it may be cut short."""
         self.started_at = started_at
         self.task = worker if self.handler.is_async else None

@@ -24,6 +24,7 @@ class Receiving:
         capacity: most deliveries that one may hold.
         clock: time.
         feed: receives from a receiver until told to stop; raises when it is lost.
+        on_ready: told when the broker's side knows that we consume.
         on_down: told why the receiver is gone or could not be made.
         on_lost: told which receiver, so that its deliveries are given up.
     """
@@ -36,6 +37,7 @@ class Receiving:
         clock: Clock,
         *,
         feed: Callable[[Receiver], Awaitable[None]],
+        on_ready: Callable[[], object],
         on_down: Callable[[BaseException], object],
         on_lost: Callable[[Receiver], object],
     ) -> None:
@@ -44,6 +46,7 @@ class Receiving:
         self._capacity = capacity
         self._clock = clock
         self._feed = feed
+        self._on_ready = on_ready
         self._on_down = on_down
         self._on_lost = on_lost
         self._stopping = asyncio.Event()
@@ -69,6 +72,7 @@ class Receiving:
     def healthy(self) -> None:
         """The broker has taken our subscription: the next loss starts with a short wait again."""
         self._rebuild_seconds = _FIRST_REBUILD_SECONDS
+        self._on_ready()
 
     def stop(self) -> None:
         """Make no receiver any more."""

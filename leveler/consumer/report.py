@@ -45,6 +45,8 @@ class Tally:
     settlements_failed: int = 0
     stuck: int = 0
     receivers_lost: int = 0
+    #: How long all runs that have ended took together.
+    run_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class ConsumerHealth:
 
     #: The broker's side knows it as a consumer.
     ready: bool
-    #: Handlers that run.
+    #: Messages whose handlers run.
     running: int
     #: Deliveries that are held: running, waiting and being settled.
     held: int
@@ -81,6 +83,11 @@ class Report:
     def started(self, held: Held) -> None:
         """Only told, and only where somebody listens: they are counted when they have ended."""
         self._observers.tell(MessageStarted(self._queue, held.delivery.message, held.delivery.attempt))
+
+    def ran(self, runs: int, seconds: float) -> None:
+        """`runs` have ended, after `seconds` each."""
+        self.tally.started += runs
+        self.tally.run_seconds += runs * seconds
 
     def settled(self, settled: Sequence[Held]) -> None:
         """The broker took these."""

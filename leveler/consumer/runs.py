@@ -24,8 +24,8 @@ class Carrier(Protocol):
         ...
 
     @property
-    def runs(self) -> bool:
-        """Whether a handler runs."""
+    def runs(self) -> int:
+        """Messages whose handler runs."""
         ...
 
 
@@ -54,7 +54,7 @@ class Runs:
 
     @property
     def now(self) -> int:
-        """Handlers that run."""
+        """Messages whose handlers run."""
         return sum(carrier.runs for carrier in self._under_way)
 
     @property

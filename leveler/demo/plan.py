@@ -59,6 +59,7 @@ downstreams:
   board: {{rate: {self.per_second}/s, concurrency: {math.ceil(self.per_second * CALL_SECONDS)}}}
 queues:
   {QUEUE}:
+    timeout: 20s  # shorter than the lease, so that brokers that cannot extend one will do, too
     retry: {{max_attempts: 3, initial: 500ms, cap: 2s}}
 consumers:
   {QUEUE}: {{downstream: board}}

@@ -32,7 +32,7 @@ Item = TypeVar("Item")
 #: Whatever an adapter, a sender or a receiver does over the network.
 Verb: TypeAlias = Literal[
     "connect", "declare", "drop", "depth", "peek", "purge",
-    "send", "hold", "receive", "complete", "abandon", "dead_letter", "extend", "close",
+    "send", "hold", "receive", "complete", "abandon", "dead_letter", "extend", "mark_solo", "close",
 ]  # fmt: skip
 
 
@@ -296,6 +296,10 @@ class _FaultyReceiver(Receiver):
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
         async with self._call("extend", len(deliveries)) as faults:
             await _partly(self._inner.extend, deliveries, faults)
+
+    async def mark_solo(self, deliveries: Sequence[Delivery]) -> None:
+        async with self._call("mark_solo", len(deliveries)) as faults:
+            await _partly(self._inner.mark_solo, deliveries, faults)
 
     async def close(self) -> None:
         async with self._faults.call("close", 0, self._clock):

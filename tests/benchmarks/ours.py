@@ -9,13 +9,15 @@ from typing import Final
 
 from leveler_memory import MemoryAdapter, MemoryOptions
 
-from leveler import Leveler
+from leveler import Adaptive, BreakerPolicy, ConsumerSettings, Leveler, LimitSettings, Settings
 from leveler.adapter import Adapter, QueueSpec
 from leveler.clock import SystemClock
 from leveler.discovery import find
 from tests.benchmarks import bare_redis
 from tests.benchmarks.bare_rabbitmq import url as rabbitmq_url
+from tests.benchmarks.bare_servicebus import url as servicebus_url
 from tests.benchmarks.bare_sqs import url as sqs_url
+from tests.benchmarks.bare_storagequeue import url as storagequeue_url
 from tests.benchmarks.orders import Order
 from tests.benchmarks.row import Handle, Row
 
@@ -26,14 +28,16 @@ class Ours:
     """
     Args:
         broker: what a user would write, or an adapter that keeps its queues from one `open` to the next.
+        settings: besides.
     """
 
-    def __init__(self, broker: str | Adapter) -> None:
+    def __init__(self, broker: str | Adapter, settings: Settings | None = None) -> None:
         self._broker = broker
+        self._settings = settings
 
     @asynccontextmanager
     async def open(self, handle: Handle | None = None) -> AsyncIterator[Sending]:
-        app = Leveler(self._broker)
+        app = Leveler(self._broker, settings=self._settings)
         if handle is not None:
             app.consumer(_QUEUE)(handle)
         async with app.working() if handle is not None else app:
@@ -75,7 +79,18 @@ class Sending:
 
 
 def on_memory(folder: Path) -> Row:
-    return Ours(MemoryAdapter("memory://", MemoryOptions(), clock=SystemClock(), deadline_seconds=10.0))
+    return Ours(_memory())
+
+
+def with_every_limiter(folder: Path) -> Row:
+    """None of which ever keeps anything from starting: what they cost by themselves."""
+    bank = LimitSettings(concurrency=Adaptive(min=16, max=64), rate_per_second=1e7, breaker=BreakerPolicy())
+    consumer = ConsumerSettings(downstream="bank", memory_bytes=64 << 20)
+    return Ours(_memory(), Settings(consumers={_QUEUE: consumer}, downstreams={"bank": bank}))
+
+
+def _memory() -> Adapter:
+    return MemoryAdapter("memory://", MemoryOptions(), clock=SystemClock(), deadline_seconds=10.0)
 
 
 def on_redis(folder: Path) -> Row:
@@ -89,6 +104,14 @@ def on_sqlite(folder: Path) -> Row:
 
 def on_sqs(folder: Path) -> Row:
     return OnServer(sqs_url(), folder)
+
+
+def on_servicebus(folder: Path) -> Row:
+    return OnServer(servicebus_url(), folder)
+
+
+def on_storagequeue(folder: Path) -> Row:
+    return OnServer(storagequeue_url(), folder)
 
 
 def on_rabbitmq(folder: Path) -> Row:

@@ -12,8 +12,10 @@ from tests.benchmarks.bare_memory import BareMemory
 from tests.benchmarks.bare_rabbitmq import bare as bare_rabbitmq
 from tests.benchmarks.bare_rabbitmq import bare_multiple as bare_rabbitmq_multiple
 from tests.benchmarks.bare_redis import BareRedis
+from tests.benchmarks.bare_servicebus import BareServiceBus
 from tests.benchmarks.bare_sqlite import BareSQLite
 from tests.benchmarks.bare_sqs import BareSQS
+from tests.benchmarks.bare_storagequeue import BareStorageQueue
 from tests.benchmarks.peers import peers
 from tests.benchmarks.row import MakeRow
 
@@ -63,6 +65,10 @@ SUITES: Final[Mapping[str, Suite]] = {
             Turn("roundtrip_one", 50_000),
             Turn("latency", 1_500),
         ],
+    ),
+    "limits": Suite(
+        rows={"none": ours.on_memory, "every limiter": ours.with_every_limiter},
+        turns=[Turn("consume", 100_000)],
     ),
     "redis": Suite(
         rows={"bare": BareRedis, "overlapped": bare_redis.overlapped, "leveler": ours.on_redis, **peers("redis")},
@@ -115,6 +121,26 @@ SUITES: Final[Mapping[str, Suite]] = {
             Turn("roundtrip", 5_000),
             Turn("latency", 1_500),
             Turn("rss_backlog", 100_000, rounds=1, by_itself=True),
+        ],
+    ),
+    "servicebus": Suite(
+        rows={"azure-servicebus": BareServiceBus, "leveler": ours.on_servicebus},
+        turns=[
+            Turn("publish_one", 300),
+            Turn("publish_batch", 5_000),
+            Turn("publish_concurrent", 1_500),
+            Turn("consume", 1_000),
+            Turn("roundtrip", 1_000),
+        ],
+    ),
+    "storagequeue": Suite(
+        rows={"azure-storage-queue": BareStorageQueue, "leveler": ours.on_storagequeue},
+        turns=[
+            Turn("publish_one", 150),
+            Turn("publish_batch", 500),
+            Turn("publish_concurrent", 500),
+            Turn("consume", 500),
+            Turn("roundtrip", 500),
         ],
     ),
 }

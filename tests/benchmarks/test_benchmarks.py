@@ -23,7 +23,7 @@ RACE: Mapping[str, Suite] = {"race": Suite(rows=dict.fromkeys(["limit", "ours"],
 @pytest.fixture
 def measured(suite: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """A suite whose broker is there."""
-    if suite not in ("memory", "sqlite"):
+    if suite not in ("memory", "limits", "sqlite"):
         monkeypatch.setenv(f"LEVELER_TEST_{suite.upper()}_URL", request.getfixturevalue(suite).url)
     return suite
 

@@ -1,6 +1,7 @@
 """Real brokers for tests. How to use them is in README.md beside this file.
 
-broker.py     the brokers, as data
+broker.py     one kind of server, as data
+brokers/      all of them
 image.py      the image of both, from Debian's packages
 server.py     a server that was started for tests
 container.py  ... in a container

@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 
-from tests.containers.broker import BROKERS
+from tests.containers.brokers import BROKERS
 from tests.containers.find import server
 from tests.containers.server import NoServer
 

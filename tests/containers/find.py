@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, Literal
 
-from tests.containers.broker import BROKERS, Broker, Options
+from tests.containers.broker import Broker, Options
+from tests.containers.brokers import BROKERS
 from tests.containers.server import NoServer, Server
 
 #: How it shall run: "any" is the first that can be had.

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import cast
 
-from tests.containers.broker import BROKERS
+from tests.containers.brokers import BROKERS
 from tests.containers.find import Wish, server
 from tests.containers.server import Kind, NoServer
 

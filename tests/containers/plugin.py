@@ -18,7 +18,7 @@ from typing import Final, cast
 
 import pytest
 
-from tests.containers.broker import BROKERS
+from tests.containers.brokers import BROKERS
 from tests.containers.find import Wish
 from tests.containers.keeper import Kept, ask
 
@@ -100,18 +100,18 @@ def servicebus(servers: Servers) -> Kept:
 
 
 @pytest.fixture(scope="session")
+def storagequeue(servers: Servers) -> Kept:
+    """An Azure Storage Queue account."""
+    return servers("storagequeue", "process")
+
+
+@pytest.fixture(scope="session")
 def sqs(servers: Servers) -> Kept:
     """An SQS: real if it is given, else an emulator, with the credentials that it wants."""
     kept = servers("sqs", "process")
     if kept.kind != "given":
         os.environ.update(BROKERS["sqs"].credentials)
     return kept
-
-
-@pytest.fixture(scope="session")
-def storagequeue(servers: Servers) -> Kept:
-    """An Azure Storage Queue account."""
-    return servers("storagequeue", "process")
 
 
 @pytest.fixture(scope="session", params=["container", "process"])

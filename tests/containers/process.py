@@ -31,7 +31,7 @@ class ProcessServer(Server):
 
     def __init__(self, broker: Broker, options: Options) -> None:
         if broker.program() is None:
-            raise NoServer(f"install a server for {broker.name} (see tests/containers/prepare)")
+            raise NoServer(f"{broker.install}, so that {broker.name} can run as a process")
         self._port = free_ports()
         super().__init__(broker, broker.url(self._port))
         self._folder = Path(tempfile.mkdtemp(prefix=f"leveler-{broker.name}-"))

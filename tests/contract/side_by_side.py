@@ -16,8 +16,13 @@ class SideBySide:
     target: ClassVar[Target]
     #: Cases side by side.
     jobs: ClassVar[int] = 8
+    #: Only these; none = all.
+    topics: ClassVar[tuple[str, ...]] = ()
 
-    @pytest.mark.parametrize("topic", list(dict.fromkeys(case.topic for case in cases())))
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "topic" in metafunc.fixturenames:
+            metafunc.parametrize("topic", self.topics or list(dict.fromkeys(case.topic for case in cases())))
+
     def test_contract(self, topic: str, request: pytest.FixtureRequest) -> None:
         report = asyncio.run(run(self.target, only=f"{topic}-", jobs=self.jobs))
         results = [result for result in report.results if result.case.topic == topic]

@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 
 import pytest
 
-from tests.containers.broker import BROKERS
+from tests.containers.brokers import BROKERS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import jwt
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 from cryptography.hazmat.primitives.asymmetric import rsa
 from leveler_cloudtasks import CloudTasksAdapter, CloudTasksOptions, mounted
 from leveler_cloudtasks.emulator import CloudTasksEmulator, EmulatorOptions, Served
@@ -213,6 +213,25 @@ def test_keys_are_kept_for_a_while_and_fetched_anew_for_one_that_is_new() -> Non
             await keys.get("one")
 
     asyncio.run(main())
+
+
+def test_keys_are_not_fetched_from_where_they_were_not_said_to_be() -> None:
+    async def redirect(request: web.Request) -> web.Response:
+        raise web.HTTPFound(str(request.query["to"]))
+
+    @played()
+    async def play(d: Door) -> None:
+        app = web.Application()
+        app.router.add_get("/keys", redirect)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        keys = Keys(f"http://127.0.0.1:{runner.addresses[0][1]}/keys?to={d.served.keys}", SystemClock())
+        with pytest.raises(KeysUnavailable):
+            await keys.get(d.served.identity.key_id)
+        await runner.cleanup()
+
+    play()
 
 
 def test_a_token_that_was_checked_is_refused_once_it_has_expired() -> None:

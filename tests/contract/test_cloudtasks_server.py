@@ -264,9 +264,19 @@ def test_a_send_whose_answer_is_lost_may_have_been_queued(tmp_path: Path) -> Non
                 with pytest.raises(BatchError) as lost:
                     await adapter.sender(SPEC).send([Message(id="m", body=b"", time=SystemClock().now())])
                 assert isinstance(lost.value.failed[0], SendUnknown)
-                running.process.send_signal(signal.SIGCONT)
+                running.process.kill()
+                async with asyncio.timeout(10):
+                    while not await _is_refused(adapter):
+                        pass
 
     asyncio.run(main())
+
+
+async def _is_refused(adapter: Any) -> bool:
+    """Whether it is known by now that nobody is there, so that nothing can have been queued."""
+    with pytest.raises(BatchError) as refused:
+        await adapter.sender(SPEC).send([Message(id="m", body=b"", time=SystemClock().now())])
+    return isinstance(refused.value.failed[0], BrokerUnavailable)
 
 
 # ---- counting

@@ -235,3 +235,51 @@ def test_tls_is_verified(tls: tuple[int, Path]) -> None:
         with pytest.raises(ConfigError, match=told) as refused:
             asyncio.run(run(host, query))
         assert not isinstance(refused.value, ssl.SSLError)
+
+
+# ---- a queue that has lost its leader
+
+
+def lose_leader(server: Server, name: str) -> None:
+    """As a queue has none whose server was killed half a second after its declaration."""
+    assert "ok" in server.admin("eval", f"ra:stop_server(quorum_queues, {{'%2F_{name}', node()}}).")
+
+
+def test_when_a_delay_queue_does_not_confirm_the_next_one_is_used(own: Server) -> None:
+    async def run() -> None:
+        async with queue(own.url, deadline=2.0) as (adapter, spec):
+            receiver = adapter.receiver(spec, capacity=10)
+            for room in ("DELAY-100", "DELAY-200"):
+                await adapter.sender(spec).send(messages(1))
+                [delivery] = await receiver.receive(1, 5.0)
+                await receiver.abandon([Abandon(delivery, 0.1)])  # it is there from now on
+                [delivery] = await receiver.receive(1, 5.0)
+                lose_leader(own, f"{spec.name}-{room}")
+                with pytest.raises(BatchError, match=r"no confirmation in time|could not take it"):
+                    await receiver.abandon([Abandon(delivery, 0.1)])
+                await receiver.abandon([Abandon(delivery, 0.1)])
+                [delivery] = await receiver.receive(1, 5.0)
+                await receiver.complete([delivery])
+            await receiver.close()
+
+    asyncio.run(run())
+
+
+def test_when_the_queue_of_marked_messages_does_not_confirm_the_next_one_is_used(own: Server) -> None:
+    async def run() -> None:
+        async with queue(own.url, deadline=2.0) as (adapter, spec):
+            receiver = adapter.receiver(spec, capacity=10)
+            await adapter.sender(spec).send(messages(1))
+            [delivery] = await receiver.receive(1, 5.0)
+            await receiver.mark_solo([delivery])
+            lose_leader(own, f"{spec.name}-SOLO")
+            await receiver.abandon([Abandon(delivery, counted=False)])
+            [delivery] = await receiver.receive(1, 5.0)
+            with pytest.raises(BatchError, match=r"no confirmation in time|could not take it"):
+                await receiver.mark_solo([delivery])
+            await receiver.mark_solo([delivery])
+            assert delivery.message.solos == 0
+            await receiver.complete([delivery])
+            await receiver.close()
+
+    asyncio.run(run())

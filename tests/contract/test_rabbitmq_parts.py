@@ -128,8 +128,8 @@ def test_a_wait_is_never_too_short_and_hardly_too_long(seconds: float) -> None:
 
 
 def test_there_are_few_lengths_and_their_queues_have_names_of_their_own() -> None:
-    names = {delays.delay_queue("orders", length) for length in delays.LENGTHS_MS}
-    assert len(names) == len(delays.LENGTHS_MS) == 82
+    names = {room.name for room in delays.rooms_of("orders")}
+    assert len(names) == len(delays.LENGTHS_MS) + 3 == 85
     assert max(map(len, names)) < 255
 
 

@@ -263,7 +263,7 @@ def test_a_delay_queue_that_somebody_has_deleted_is_made_again(play: Callable[[P
             [delivery] = await b.take(receiver)
             await receiver.complete([delivery])
             await receiver.close()
-            await b.raw.queue_delete(delays.delay_queue(b.queue.name, 100))
+            await b.raw.queue_delete(delays.delay_room(b.queue.name, 100).name)
 
     play(scene)
 
@@ -272,8 +272,8 @@ def test_dropping_a_queue_leaves_nothing(play: Callable[[Play], None]) -> None:
     async def scene(b: Bench) -> None:
         await b.send(b.message(not_before=SystemClock().now() + timedelta(hours=1)))
         await b.adapter.drop(b.queue)
-        for length in delays.LENGTHS_MS:
-            found = await b.raw.queue_delete(delays.delay_queue(b.queue.name, length))
+        for room in delays.rooms_of(b.queue.name):
+            found = await b.raw.queue_delete(room.name)
             assert found.message_count == 0
 
     play(scene)
@@ -402,7 +402,9 @@ def test_another_node_is_used_when_the_first_is_gone(each_rabbitmq: Kept) -> Non
 # ---- a queue that vanishes
 
 
-def test_a_receiver_whose_queue_is_deleted_says_so_at_once(play: Callable[[Play], None]) -> None:
+def test_a_receiver_whose_queue_is_deleted_says_so_at_once(
+    play: Callable[[Play], None], caplog: pytest.LogCaptureFixture
+) -> None:
     async def scene(b: Bench) -> None:
         await b.send(b.message())
         receiver = b.adapter.receiver(b.queue, capacity=5)
@@ -419,7 +421,11 @@ def test_a_receiver_whose_queue_is_deleted_says_so_at_once(play: Callable[[Play]
             await b.send(b.message())
         with pytest.raises(QueueNotFound, match=b.queue.name):
             await b.adapter.depth(b.queue)
+        assert caplog.records == []
         await b.adapter.declare(b.queue)
+        [said] = [record for record in caplog.records if record.levelname == "ERROR"]
+        assert f"queue '{b.queue.name}' is gone, with what waited in it" in said.getMessage()
+        caplog.clear()
         await b.send(b.message(id="again"))
         [delivery] = await b.take(b.adapter.receiver(b.queue, capacity=5))
         assert delivery.message.id == "again"

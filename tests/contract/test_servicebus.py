@@ -12,10 +12,10 @@ from tests.contract.side_by_side import SideBySide
 
 
 class ServiceBus(UrlTarget):
-    """Queues of its own in a namespace that others use, too. Locks last for five seconds at least."""
+    """Queues of its own in a namespace that others use, too. Real locks last for five seconds at least."""
 
     def __init__(self, server: Kept, **spec: Any) -> None:
-        super().__init__(server.url, lease_seconds=5.0)
+        super().__init__(server.url, lease_seconds=5.0 if server.kind == "given" else 3.0, grace_seconds=1.5)
         self.name = " ".join([server.label, *spec])
         self.spec = spec
 
@@ -29,7 +29,10 @@ class TestPlain(SideBySide):
 
 
 class TestDuplicateDetection(SideBySide):
+    """What sends copies, or sends again."""
+
     jobs = 16
+    topics = ("send", "attempts", "delay", "deadletter", "copies")
 
     @pytest.fixture(autouse=True)
     def _server(self, servicebus: Kept) -> None:

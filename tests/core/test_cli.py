@@ -423,6 +423,18 @@ def test_a_wrong_option_is_said(orders: Cli, words: list[str], said: str) -> Non
     assert said in ran.err
 
 
+def test_a_sender_waits_for_room_as_long_as_it_is_told_and_says_what_was_not_sent(orders: Cli) -> None:
+    _yaml("queues: {orders: {max_depth: 2}}\n")
+    began = time.monotonic()
+
+    ran = orders("send", "orders", "--block", "300ms", "--json", stdin='{"id": 1}\n{"id": 2}\n{"id": 3}\n')
+
+    assert ran.code == 1
+    assert ran.data["sent"] == 2
+    assert "bound of 2" in ran.err
+    assert 0.3 <= time.monotonic() - began < 5
+
+
 def test_an_interrupted_sender_says_how_far_it_came(orders: Cli, tmp_path: Path) -> None:
     words = [sys.executable, "-m", "leveler", "send", "orders", "--broker", f"sqlite:///{tmp_path / 'orders.db'}"]
     with subprocess.Popen([*words, "--on-error", "continue"], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as sender:
@@ -706,6 +718,21 @@ def test_doctor_finds_a_downstream_that_limits_nobody(cli: Cli) -> None:
     _yaml("broker: memory://\ndownstreams: {billing: {rate: 5/s}}\nqueues: {orders: {}}\n")
 
     assert "warning  downstream billing" in cli("doctor").out
+
+
+def test_doctor_finds_a_budget_that_one_message_may_break(orders: Cli) -> None:
+    _yaml("consumers: {orders: {memory: 1MiB}}\n")
+
+    ran = orders("doctor", "--queue", "orders")
+
+    assert ran.code == 1
+    assert "fault    queue orders: consumers.orders.memory is 1MiB: one message of this queue may take 64MiB" in ran.out
+
+
+def test_doctor_says_how_many_messages_a_budget_means_where_sizes_show_late(cli: Cli) -> None:
+    _yaml("broker: memory://?personality=sqs\nconsumers: {orders: {memory: 64MiB}}\n")
+
+    assert "memory is 64MiB: 64 messages are held at once" in cli("doctor").out
 
 
 CAN = Capabilities(scope="network", durable=True, max_message_bytes=1000, max_batch=10)

@@ -102,9 +102,11 @@ def test_the_example_of_the_readme_holds_word_for_word(write: Write) -> None:
         brokers:
           bus: {url: "memory://", deadline: 3s, personality: sqs}
         consumers:
-          orders: {downstream: billing, concurrency: 2, rate: 50/s}
+          orders: {downstream: billing, concurrency: 2, rate: 50/s, batch_size: 100, batch_wait: 1.5s}
         send_timeout: 1m
         drain_timeout: 0
+        listen: 9464
+        listen_token: a-token-of-this-test
         """
     )
     retry = RetryPolicy(
@@ -135,10 +137,17 @@ def test_the_example_of_the_readme_holds_word_for_word(write: Write) -> None:
         downstreams={"billing": LimitSettings(concurrency=8, rate_per_second=500 / 60)},
         queues={"orders": orders, "refunds": QueueSettings(broker="bus")},
         consumers={
-            "orders": ConsumerSettings(downstream="billing", limits=LimitSettings(concurrency=2, rate_per_second=50))
+            "orders": ConsumerSettings(
+                downstream="billing",
+                limits=LimitSettings(concurrency=2, rate_per_second=50),
+                batch_size=100,
+                batch_wait_seconds=1.5,
+            )
         },
         send_timeout_seconds=60,
         drain_timeout_seconds=0,
+        listen="127.0.0.1:9464",
+        listen_token="a-token-of-this-test",
     )
 
 
@@ -341,7 +350,7 @@ WRONG_FILES = {
         "zzz: 1",
         [
             "leveler.yaml:1: zzz: unknown key; known are "
-            "broker, brokers, downstreams, queues, consumers, send_timeout, drain_timeout"
+            "broker, brokers, downstreams, queues, consumers, send_timeout, drain_timeout, listen, listen_token"
         ],
     ),
     "unknown key of a queue": (
@@ -742,7 +751,7 @@ WRONG_VARIABLES: dict[str, tuple[dict[str, str], list[str]]] = {
         [
             "LEVELER_ZZZ: unknown variable; known are LEVELER_CONFIG, LEVELER_BROKER, LEVELER_BROKERS__..., "
             "LEVELER_DOWNSTREAMS__..., LEVELER_QUEUES__..., LEVELER_CONSUMERS__..., LEVELER_SEND_TIMEOUT, "
-            "LEVELER_DRAIN_TIMEOUT"
+            "LEVELER_DRAIN_TIMEOUT, LEVELER_LISTEN, LEVELER_LISTEN_TOKEN"
         ],
     ),
     "in small letters": ({"broker": "memory://"}, ["LEVELER_broker: unknown variable; did you mean LEVELER_BROKER?"]),
@@ -1025,6 +1034,8 @@ def test_the_rows_tell_every_setting_its_value_in_words_and_who_said_it(write: W
         Row("consumers.orders.memory", "64MiB", "leveler.yaml:7"),
         Row("send_timeout", "10s", "default"),
         Row("drain_timeout", "1m", "code"),
+        Row("listen", "none", "default"),
+        Row("listen_token", "none", "default"),
     ]
 
 
@@ -1127,7 +1138,12 @@ def test_an_app_explains_the_settings_of_all_its_handlers() -> None:
     @app.consumer("orders", concurrency=3)
     async def handle(order: int) -> None: ...
 
+    @app.consumer("batches", batch_size=7, batch_wait="1m")
+    async def handle_many(orders: list[int]) -> None: ...
+
     rows = app.explain()
+    assert Row("consumers.batches.batch_size", "7", "code") in rows
+    assert Row("consumers.batches.batch_wait", "1m", "code") in rows
     assert Row("brokers.default.url", "memory://", "code") in rows
     assert Row("consumers.orders.concurrency", "3", "code") in rows
     assert Row("queues.orders.lease", "30s", "default") in rows
@@ -1174,3 +1190,45 @@ def test_a_test_app_keeps_the_policies_and_needs_no_broker_and_no_secret(
             assert [dead.death.attempts for dead in t.dead] == [2]
 
     asyncio.run(story())
+
+
+# ---- where figures are shown
+
+
+TOKEN = "a-token-of-this-test"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("listen: nowhere", "leveler.yaml:1: listen is 'nowhere': expected an address"),
+        ("listen: 0.0.0.0:9464", "leveler.yaml:1: listen: other hosts could read it: give a listen_token"),
+        ("listen: ':1'\nlisten_token: short", "leveler.yaml:2: listen_token: expected a secret of 16 or more"),
+        ("listen: ':1'\nlisten_token: 12345678901234567", "leveler.yaml:2: listen_token: expected a secret"),
+        (f"listen: ':1'\nlisten_token: {TOKEN} {TOKEN}", "leveler.yaml:2: listen_token: expected a secret"),
+    ],
+)
+def test_where_figures_are_shown_is_checked_and_the_token_is_never_quoted(write: Write, text: str, said: str) -> None:
+    write(text)
+    with pytest.raises(ConfigError) as refused:
+        load(Settings())
+    assert str(refused.value).startswith(said)
+    assert not any(secret in str(refused.value) for secret in ("short", "12345", TOKEN))
+
+
+def test_code_may_not_listen_on_what_is_no_address() -> None:
+    with pytest.raises(ConfigError, match="listen is 'nowhere': expected an address"):
+        Settings(listen="nowhere")
+
+
+def test_the_command_line_says_where_to_listen_and_nothing_shows_the_token(
+    write: Write, say: Callable[..., None]
+) -> None:
+    write("broker: memory://\nlisten: 127.0.0.1:1")
+    say(LISTEN="127.0.0.1:2", LISTEN_TOKEN=TOKEN)
+    app = Leveler()
+    assert app.settings().listen == "127.0.0.1:2"
+    app.configure(listen="0.0.0.0:3")
+    assert (app.settings().listen, app.settings().listen_token) == ("0.0.0.0:3", TOKEN)
+    assert Row("listen_token", "***", "LEVELER_LISTEN_TOKEN") in app.explain()
+    assert TOKEN not in repr(app.settings())

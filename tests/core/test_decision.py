@@ -25,8 +25,8 @@ def can(**changes: Any) -> Capabilities:
     return Capabilities(scope="process", durable=False, max_message_bytes=1 << 20, max_batch=10, **changes)
 
 
-def rules(able: Capabilities = CAN, retry: RetryPolicy = POLICY) -> Rules:
-    return Rules(queue="orders", retry=retry, max_deliveries=6, can=able)
+def rules(able: Capabilities = CAN, retry: RetryPolicy = POLICY, max_deliveries: int = 6) -> Rules:
+    return Rules(queue="orders", retry=retry, max_deliveries=max_deliveries, can=able)
 
 
 def delivery(attempt: int = 1, age: float = 0.0, **attributes: Any) -> Delivery:
@@ -209,6 +209,17 @@ def test_a_message_that_is_both_expired_and_early_is_dead() -> None:
     assert death(on_arrival(both, rules(), NOW)).reason == "expired"
 
 
+def test_where_starts_alone_are_marked_nothing_else_makes_a_crash_loop() -> None:
+    """However often it was delivered. As many may end their process as there may be deliveries above max_attempts."""
+    marked = rules(can(solos="marked"))
+    assert on_arrival(delivery(attempt=100), marked, NOW) is None
+    assert on_arrival(delivery(attempt=6, solos=2), marked, NOW) is None
+    assert death(on_arrival(delivery(attempt=6, solos=3), marked, NOW)).reason == "crash-loop"
+    none_alone = rules(can(solos="marked"), max_deliveries=3)
+    assert on_arrival(delivery(attempt=3), none_alone, NOW) is None
+    assert death(on_arrival(delivery(attempt=4), none_alone, NOW)).reason == "crash-loop"
+
+
 def test_a_delivery_starts_alone_once_it_came_more_often_than_it_may_be_started() -> None:
     assert [starts_alone(delivery(attempt), rules()) for attempt in (1, 3, 4, 6)] == [False, False, True, True]
 
@@ -278,3 +289,31 @@ def test_an_error_without_a_readable_text_is_dead_lettered_all_the_same() -> Non
 def test_a_reason_that_is_no_text_is_written_as_one() -> None:
     assert death(decided(Reject(42), delivery())).detail == "42"  # type: ignore[arg-type]
     assert death(decided(Reject(Unreadable()), delivery())).reason == "rejected"  # type: ignore[arg-type]
+
+
+def decided_while_down(outcome: Outcome, one: Delivery, down_seconds: float) -> Decision:
+    return decide(outcome, one, rules(), NOW, random.Random(0), down_seconds=down_seconds)
+
+
+def test_the_last_attempt_is_not_spent_on_a_downstream_that_is_down() -> None:
+    last, before = delivery(POLICY.max_attempts), delivery(POLICY.max_attempts - 1)
+    assert isinstance(decided(Retry(), last), DeadLetter)
+    spared = decided_while_down(Retry(), last, 0.0)
+    assert isinstance(spared, Abandon)
+    assert not spared.counted
+    counted = decided_while_down(Retry(), before, 0.0)
+    assert isinstance(counted, Abandon)
+    assert counted.counted
+
+
+def test_the_longer_a_downstream_is_down_the_later_comes_back_what_may_be_at_fault_itself() -> None:
+    for down_seconds in (50.0, 200.0, 10_000.0):
+        spared = decided_while_down(Failed(ValueError()), delivery(POLICY.max_attempts), down_seconds)
+        assert isinstance(spared, Abandon)
+        assert min(down_seconds, POLICY.cap_seconds) <= spared.delay_seconds <= POLICY.cap_seconds
+
+
+def test_an_outage_spares_nothing_that_dies_of_something_else() -> None:
+    old = POLICY.max_age_seconds + 1
+    assert death(decided_while_down(Retry(), delivery(1, old), 1.0)).reason == "expired"
+    assert death(decided_while_down(Reject("no"), delivery(1), 1.0)).reason == "rejected"

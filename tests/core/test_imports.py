@@ -21,9 +21,10 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 CONTRACT = {"leveler.adapter", "leveler.message", "leveler.errors", "leveler.clock"}
 
 #: What is handed into the spine and out of it, and so is known where an app is put together. Every other file of the
-#: consumer package is a step: only the spine knows it.
-HANDED_AROUND = {"consumer", "buffer", "handler", "held", "limits", "quarantine", "report"}
-SPINE = ROOT / "leveler" / "consumer" / "consumer.py"
+#: consumer package is a step: only a spine knows it.
+HANDED_AROUND = {"batch", "batches", "buffer", "consumer", "handler", "held", "limits", "quarantine", "report"}
+#: For single messages, and for batches.
+SPINES = [ROOT / "leveler" / "consumer" / name for name in ("consumer.py", "batches.py")]
 
 #: Where the name of a distribution is not all that is imported of it.
 IMPORTED_AS = {"pyyaml": {"yaml"}, "pydantic": {"pydantic", "pydantic_core"}}
@@ -103,8 +104,8 @@ def test_an_adapter_knows_the_contract_and_nothing_else_of_the_core_or_of_other_
     assert ours - CONTRACT == set()
 
 
-@pytest.mark.parametrize("path", [path for path in CORE if path != SPINE], ids=ids)
-def test_only_the_spine_knows_the_steps(path: Path) -> None:
+@pytest.mark.parametrize("path", [path for path in CORE if path not in SPINES], ids=ids)
+def test_only_a_spine_knows_the_steps(path: Path) -> None:
     steps = {
         name
         for name in imports(path)
@@ -113,9 +114,9 @@ def test_only_the_spine_knows_the_steps(path: Path) -> None:
     assert steps == set()
 
 
-def test_the_spine_knows_every_step() -> None:
-    steps = {path.stem for path in SPINE.parent.glob("*.py")} - HANDED_AROUND - {"__init__"}
-    assert {f"leveler.consumer.{step}" for step in steps} <= set(imports(SPINE))
+def test_the_spines_know_every_step() -> None:
+    steps = {path.stem for path in SPINES[0].parent.glob("*.py")} - HANDED_AROUND - {"__init__"}
+    assert {f"leveler.consumer.{step}" for step in steps} <= {name for spine in SPINES for name in imports(spine)}
 
 
 @pytest.mark.parametrize("path", [path for path in (*CORE, *ADAPTERS) if path not in USERS], ids=ids)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 from bisect import bisect_left
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -12,7 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leveler.consumer.limits import FixedConcurrency, Gate, Limit, Limits, Rate, Verdict
+from leveler.consumer.limits import (
+    Adaptive,
+    Breaker,
+    BreakerPolicy,
+    FixedConcurrency,
+    Gate,
+    Limit,
+    Limits,
+    Rate,
+    Verdict,
+    adaptive,
+)
 from leveler.consumer.limits.rate import CATCH_UP_SECONDS
 from leveler.testing import VirtualClock
 from leveler.testing.clock import quiet
@@ -614,3 +626,50 @@ def test_what_one_gate_has_let_in_and_the_next_one_not_is_taken_back_at_once() -
         assert (own.credit(0.0), shared.credit(0.0)) == (2, 0)
 
     run(story)
+
+
+# What they show.
+
+
+def test_a_gate_shows_its_limits_who_waits_and_how_long_it_is_paused_yet() -> None:
+    async def story(clock: VirtualClock) -> None:
+        gate = Gate("bank", [FixedConcurrency(2), Rate(50.0), Mute(3)], clock)
+        tasks = [asyncio.create_task(gate.start(1, None)) for _ in range(5)]
+        await quiet()
+        await clock.advance(1.0)  # both places are taken by then
+        gate.pause(4.0)
+        await clock.advance(1.0)
+        shown = {"concurrency": 2, "running": 2, "rate_per_second": 50.0, "waiting": 3, "paused_seconds": 3.0}
+        assert gate.figures() == pytest.approx(shown)
+        gate.refuse(None)
+        await asyncio.gather(*tasks)
+
+    run(story)
+
+
+def test_an_adaptive_limit_and_a_breaker_show_their_states() -> None:
+    breaker = Breaker(BreakerPolicy(min_runs=1), random.Random(1))
+    concurrency = adaptive(Adaptive(min=2, max=8), 0.0)
+    gate = Gate("bank", [breaker, concurrency], VirtualClock())
+    shown = gate.figures()
+    assert shown == {
+        "breaker": "closed",
+        "concurrency": 4,
+        "running": 0,
+        "phase": "app-limited",
+        "refused": 0,
+        "waiting": 0,
+        "paused_seconds": 0.0,
+    }
+    assert gate.try_start(1)
+    gate.finish(1, 0.1, Verdict.FAILURE)
+    assert gate.figures()["breaker"] == "open"
+
+
+class Mute:
+    """A limit of somebody's own, with nothing to show."""
+
+    def __init__(self, limit: int) -> None:
+        inner = FixedConcurrency(limit)
+        self.credit, self.wait, self.start, self.series = inner.credit, inner.wait, inner.start, inner.series
+        self.finish, self.take_back = inner.finish, inner.take_back

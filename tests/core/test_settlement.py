@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from leveler.adapter import Abandon, Capabilities, DeadLetter, Delivery, Receiver
-from leveler.consumer.held import SETTLING, Held
+from leveler.consumer.held import ARRIVED, SETTLING, Held
 from leveler.consumer.settlement import Settlement
 from leveler.errors import BatchError, BrokerError, BrokerUnavailable, LeaseLost, LevelerError, ReceiverLost
 from leveler.message import Death, Message
@@ -19,6 +19,7 @@ from leveler.testing import VirtualClock
 from leveler.testing.clock import quiet
 
 LEASE = 30.0
+VERBS = frozenset({"complete", "abandon", "dead_letter"})
 
 
 class Broker:
@@ -29,17 +30,25 @@ class Broker:
         self.calls: list[tuple[str, list[str]]] = []
         #: What the next calls end with; then they succeed.
         self.faults: list[BaseException] = []
-        #: Calls do not return before it is set.
+        #: Calls of the hanging verbs do not return before it is set.
         self.answers = asyncio.Event()
         self.answers.set()
+        self.hanging = VERBS
         self.most_at_once = 0
         self._at_once = 0
+
+    def hang(self, *verbs: str) -> None:
+        self.hanging = frozenset(verbs)
+        self.answers.clear()
 
     async def complete(self, deliveries: Sequence[Delivery]) -> None:
         await self._call("complete", [delivery.message.id for delivery in deliveries])
 
     async def abandon(self, items: Sequence[Abandon]) -> None:
         await self._call("abandon", [item.delivery.message.id for item in items])
+
+    async def mark_solo(self, deliveries: Sequence[Delivery]) -> None:
+        await self._call("mark_solo", [delivery.message.id for delivery in deliveries])
 
     async def dead_letter(self, items: Sequence[DeadLetter]) -> None:
         await self._call("dead_letter", [item.delivery.message.id for item in items])
@@ -49,7 +58,8 @@ class Broker:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
-            await self.answers.wait()
+            if verb in self.hanging:
+                await self.answers.wait()
             if self.faults:
                 raise self.faults.pop(0)
         finally:
@@ -67,14 +77,20 @@ class Bench:
         self.failed: list[tuple[str, str, LevelerError]] = []
         self.failed_at: list[float] = []
         self.settlement = Settlement(
-            Capabilities(scope="process", durable=False, max_message_bytes=1 << 20, max_batch=max_batch),
+            Capabilities(
+                scope="process",
+                durable=False,
+                max_message_bytes=1 << 20,
+                max_batch=max_batch,
+                concurrent_verbs=verbs > 1,
+            ),
             clock,
             asyncio.Semaphore(verbs),
             on_settled=self._on_settled,
             on_lost=lambda held: self.lost.append(held.delivery.message.id),
             on_failed=self._on_failed,
         )
-        self.running = asyncio.create_task(self.settlement.run())
+        self.running = asyncio.gather(*self.settlement.loops())
 
     def held(self, name: str, broker: Broker | None = None) -> Held:
         message = Message(id=name, body=b"", time=datetime(2030, 1, 1, tzinfo=UTC))
@@ -84,7 +100,7 @@ class Bench:
     def complete(self, *names: str, broker: Broker | None = None) -> list[Held]:
         some = [self.held(name, broker) for name in names]
         for held in some:
-            self.settlement.settle(held, held.delivery)
+            self.settlement.complete(held)
         return some
 
     def abandon(self, name: str) -> None:
@@ -164,7 +180,7 @@ def test_each_receiver_settles_its_own() -> None:
 
 def test_while_a_batch_is_under_way_the_next_one_gathers() -> None:
     async def story(bench: Bench) -> None:
-        bench.broker.answers.clear()
+        bench.broker.hang(*VERBS)
         bench.complete("1")
         await quiet()
         for name in "2345":
@@ -181,7 +197,7 @@ def test_while_a_batch_is_under_way_the_next_one_gathers() -> None:
 @pytest.mark.parametrize("verbs", [1, 3])
 def test_no_more_verbs_are_under_way_than_the_broker_bears(verbs: int) -> None:
     async def story(bench: Bench) -> None:
-        bench.broker.answers.clear()
+        bench.broker.hang(*VERBS)
         bench.complete(*"12345")
         await quiet()
         assert len(bench.broker.calls) == verbs
@@ -190,6 +206,59 @@ def test_no_more_verbs_are_under_way_than_the_broker_bears(verbs: int) -> None:
         assert (len(bench.broker.calls), bench.broker.most_at_once) == (5, verbs)
 
     run(story, verbs=verbs, max_batch=1)
+
+
+def test_no_completion_waits_for_copies_that_the_broker_does_not_take() -> None:
+    """However many of them: a retry or a dead letter that hangs would cost what is done its lease."""
+
+    async def story(bench: Bench) -> None:
+        bench.broker.hang("abandon", "dead_letter")
+        for number in range(20):
+            bench.abandon(f"a{number}")
+            bench.dead_letter(f"d{number}")
+            bench.complete(f"c{number}")
+            await quiet()
+        assert bench.settled == [f"c{number}" for number in range(20)]
+        bench.broker.answers.set()
+        await quiet()
+        assert len(bench.settled) == 60
+
+    run(story, max_batch=1)
+
+
+def test_a_dead_letter_does_not_wait_for_a_retry_that_hangs_nor_the_other_way_round() -> None:
+    async def story(bench: Bench) -> None:
+        bench.broker.hang("abandon")
+        bench.abandon("1")
+        await quiet()
+        bench.dead_letter("2")
+        await quiet()
+        assert bench.settled == ["2"]
+        bench.broker.answers.set()
+        await quiet()
+        bench.broker.hang("dead_letter")
+        bench.dead_letter("3")
+        await quiet()
+        bench.abandon("4")
+        await quiet()
+        assert bench.settled == ["2", "1", "4"]
+
+    run(story)
+
+
+def test_where_verbs_may_not_overlap_they_wait_for_one_another() -> None:
+    async def story(bench: Bench) -> None:
+        bench.broker.hang("abandon")
+        bench.abandon("1")
+        bench.complete("2")
+        bench.dead_letter("3")
+        await quiet()
+        assert bench.broker.most_at_once == 1
+        bench.broker.answers.set()
+        await quiet()
+        assert (sorted(bench.settled), bench.broker.most_at_once) == (["1", "2", "3"], 1)
+
+    run(story, verbs=1)
 
 
 # Failures.
@@ -265,7 +334,7 @@ def test_one_that_waits_for_its_next_try_holds_up_no_other() -> None:
 
 def test_what_was_lost_before_its_turn_came_is_said_to_be_lost_and_not_settled() -> None:
     async def story(bench: Bench) -> None:
-        bench.broker.answers.clear()
+        bench.broker.hang(*VERBS)
         bench.complete("1")
         await quiet()
         _, marked, _ = bench.complete("2", "3", "4")
@@ -293,6 +362,35 @@ def test_a_bug_of_the_adapter_is_a_failure_of_this_settlement_and_not_the_end_of
     run(story)
 
 
+# Marks.
+
+
+def test_what_is_marked_is_not_settled_and_may_be_settled_afterwards() -> None:
+    async def story(bench: Bench) -> None:
+        held = bench.held("1")
+        bench.broker.faults = [BrokerUnavailable("busy")]
+        marking = asyncio.create_task(bench.settlement.mark_solo(held))
+        await quiet()
+        assert (held.state, marking.done()) == (SETTLING, False)
+        await bench.clock.advance(1)
+        assert (held.state, held.lost, marking.done(), bench.settled) == (ARRIVED, False, True, [])
+        bench.settlement.complete(held)
+        await quiet()
+        assert (bench.settled, bench.broker.calls[-2:]) == (["1"], [("mark_solo", ["1"]), ("complete", ["1"])])
+
+    run(story)
+
+
+def test_what_is_lost_before_it_is_marked_is_said_to_be_lost() -> None:
+    async def story(bench: Bench) -> None:
+        held = bench.held("1")
+        bench.broker.faults = [BatchError({0: LeaseLost("over")})]
+        await bench.settlement.mark_solo(held)
+        assert (bench.lost, bench.settled) == (["1"], [])
+
+    run(story)
+
+
 # Extensions.
 
 
@@ -300,7 +398,7 @@ def test_nothing_is_settled_while_its_extension_is_under_way_and_nothing_waits_f
     async def story(bench: Bench) -> None:
         extending = bench.held("1")
         extending.extending = True
-        bench.settlement.settle(extending, extending.delivery)
+        bench.settlement.complete(extending)
         bench.complete("2")
         await quiet()
         assert bench.settled == ["2"]

@@ -130,7 +130,8 @@ def report(subject: str, plan: Plan, outcome: Outcome) -> str:
         "lost / phantom / stuck": f"{len(verdict.lost)} / {len(verdict.phantom)} / {verdict.stuck}",
         "stops by SIGTERM": f"{len(outcome.stops)}, not clean {sum(code != 0 for code, _ in outcome.stops)}, "
         f"slowest {slowest:.1f} s",
-        "violations": str({**verdict.violations(), **verdict.examples()} or "none"),
+        "violations": str(verdict.violations() or "none"),
+        "examples": str(verdict.examples() or "none"),
         "time": f"{outcome.seconds:.0f} s",
     }
     title = f"{subject}{' ordered' if plan.ordered else ''}, seed {plan.seed}"

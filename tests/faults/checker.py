@@ -123,7 +123,7 @@ def check(
     ordered: bool,
     may_lose: bool = False,
     copies: bool = False,
-    answers: bool = False,
+    answers_seconds: float = 0.0,
 ) -> Verdict:
     """Judge.
 
@@ -136,13 +136,14 @@ def check(
         ordered: check the order per key.
         copies: what is retried, returned or dead-lettered is a copy, whose source is acknowledged without an answer.
         may_lose: a fault took messages along; that they are gone must have been said.
-        answers: a completion is an answer that nobody confirms.
+        answers_seconds: a completion is an answer that nobody confirms, and is in doubt for so long after a fault.
     """
     ids: dict[str, set[str]] = defaultdict(set)
     effects: Counter[str] = Counter()
     starts: Counter[str] = Counter()
     unconfirmed: Counter[str] = Counter()
     unsettled: Counter[str] = Counter()
+    runs: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         ids[entry.kind].add(entry.id)
         if entry.kind == EFFECT:
@@ -151,9 +152,15 @@ def check(
         elif entry.kind == START:
             starts[entry.id] += 1
             unsettled[entry.id] += 1
+            runs[entry.process, entry.id] += 1
         elif entry.kind == COMPLETED:
             unconfirmed[entry.id] -= 1
-        unsettled[entry.id] += (entry.kind == UNSETTLED) - (entry.kind in (COMPLETED, SETTLED))
+        elif entry.kind == UNSETTLED:
+            unsettled[entry.id] += 1
+        # What is given back unstarted is the end of no run.
+        if entry.kind in (COMPLETED, SETTLED) and runs[entry.process, entry.id]:
+            runs[entry.process, entry.id] -= 1
+            unsettled[entry.id] -= 1
     done = set(effects)
     verdict = Verdict(
         sent=len(ids[INTENT]),
@@ -164,7 +171,7 @@ def check(
         stuck=remaining,
         duplicated=sum(count - 1 for count in effects.values()),
     )
-    verdict.flight = flight_of(entries, answers=answers)
+    verdict.flight = flight_of(entries, answers_seconds=answers_seconds)
     verdict.may_lose = may_lose
     verdict.copies = copies
     verdict.said = sorted({entry.detail for entry in entries if entry.kind == LOG})
@@ -178,7 +185,9 @@ def check(
     verdict.sent_again = resent.total()
     cut = unsettled + verdict.flight.doubtful if copies else unconfirmed
     verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > cut[id] + resent[id])
-    verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * (1 + resent[id]))
+    # A copy whose source was not answered goes its own way beside it.
+    lives = Counter(dict.fromkeys(starts, 1)) + resent + (verdict.flight.doubtful if answers_seconds else Counter())
+    verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * lives[id])
     # A long run may be hit every time, and then nobody can tell it from a killer.
     good = {id for id in dead if kind_of(id) not in POISON}
     alone = {
@@ -187,6 +196,8 @@ def check(
         if entry.kind == START and entry.id in good and int(entry.detail) > max_attempts
     }
     verdict.unlucky = sorted({id for id, _ in alone} - {id for id, _ in alone - verdict.flight.struck})
+    if answers_seconds:  # a try that reaches nobody cannot be told from a crash, and is no run
+        verdict.unlucky = sorted({*verdict.unlucky, *(id for id in good if starts[id] < max_deliveries)})
     verdict.innocent_dead = sorted(good.difference(verdict.unlucky))
     verdict.wrong_end = sorted(_wrong_ends(ids[ACKED], done, dead))
     if ordered:

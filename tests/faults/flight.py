@@ -39,9 +39,14 @@ class Flight:
     recoveries: list[float] = field(default_factory=list[float])
 
 
-def flight_of(entries: Sequence[Entry], *, answers: bool = False) -> Flight:
-    """Of a whole ledger, in the order of time. `answers`: nobody confirms a completion, so it may be in doubt, too."""
-    walk = _Walk(answers)
+def flight_of(entries: Sequence[Entry], *, answers_seconds: float = 0.0) -> Flight:
+    """Of a whole ledger, in the order of time.
+
+    Args:
+        entries: all of it.
+        answers_seconds: nobody confirms a completion, so it is in doubt, too; of a process that was struck for so long.
+    """
+    walk = _Walk(answers_seconds)
     last = {entry.process: index for index, entry in enumerate(entries)}
     for index, entry in enumerate(entries):
         walk.take(entry)
@@ -51,9 +56,10 @@ def flight_of(entries: Sequence[Entry], *, answers: bool = False) -> Flight:
 
 
 class _Walk:
-    def __init__(self, answers: bool) -> None:
+    def __init__(self, answers_seconds: float) -> None:
         self.flight = Flight()
-        self._answers = answers
+        self._answers_seconds = answers_seconds
+        self._struck_process_at: dict[str, float] = {}
         self.open_runs: defaultdict[str, set[str]] = defaultdict(set)
         self._attempts: dict[str, int] = {}
         self._waiting: set[str] = set()
@@ -110,12 +116,13 @@ class _Walk:
         self.open_runs[entry.process].discard(entry.id)
         if self._threatened is not None:
             self._threatened.discard(entry.id)
-        if entry.kind == COMPLETED and not self._answers:
+        if entry.kind == COMPLETED and not self._answers_seconds:
             return
         self._settled.append(entry)
         while self._settled[0].at < entry.at - _ON_ITS_WAY_SECONDS:
             self._settled.popleft()
-        if self._threatened is not None or entry.at < self._over_at + _ON_ITS_WAY_SECONDS:
+        thawed = entry.at < self._struck_process_at.get(entry.process, -1e9) + self._answers_seconds
+        if self._threatened is not None or entry.at < self._over_at + _ON_ITS_WAY_SECONDS or thawed:
             self.flight.doubtful[entry.id] += 1
         if entry.detail == "MessageDeadLettered":
             self._waiting.discard(entry.id)
@@ -142,6 +149,7 @@ class _Walk:
         self.flight.struck.update((id, self._attempts[id]) for runs in hit for id in runs)
         self.flight.hits += entry.id == "wire" or any(hit)
         if one:
+            self._struck_process_at[f"worker-{entry.id}"] = entry.at
             self.flight.at_risk += sum(map(len, hit))
         else:
             self._doubt(entry)

@@ -25,7 +25,7 @@ from tests.faults.ledger import ACKED, BACK, DEAD, DEAF, EFFECT, FAULT, OVER, RE
 from tests.faults.load import QUEUE
 from tests.faults.sender import FAULTS_OVER
 from tests.faults.subjects.subject import Fault, Subject
-from tests.faults.worker import DRAIN_SECONDS, LEASE_SECONDS, MAX_ATTEMPTS, TIMEOUT, queue_settings
+from tests.faults.worker import DRAIN_SECONDS, LEASE, MAX_ATTEMPTS, TIMEOUT, queue_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +88,7 @@ class Harness:
             **os.environ,
             "FAULTS_PLANT": plan.plant,
             "FAULTS_ORDERED": "1" if plan.ordered else "0",
+            LEASE: str(subject.lease_seconds),
             TIMEOUT: str(subject.timeout_seconds),
         }
 
@@ -131,7 +132,7 @@ class Harness:
             ordered=self._plan.ordered,
             may_lose=may_lose,
             copies=self._subject.copies,
-            answers=self._subject.answers,
+            answers_seconds=self._subject.answers_seconds,
         )
         return Outcome(verdict, self._done, self._missed, self._stops, time.monotonic() - began)
 
@@ -141,7 +142,7 @@ class Harness:
         """So many faults, every kind about as often, in an order that the seed decides."""
         kinds = [
             Fault("SIGKILL", lambda notes: self._kill()),
-            Fault("SIGSTOP beyond the lease", lambda notes: self._freeze(), LEASE_SECONDS * 1.5),
+            Fault("SIGSTOP beyond the lease", lambda notes: self._freeze(), self._subject.lease_seconds * 1.5),
             Fault("SIGTERM", lambda notes: self._terminate()),
             *self._subject.faults,
         ]
@@ -174,7 +175,7 @@ class Harness:
     def _freeze(self) -> None:
         worker = self._pick("SIGSTOP")
         worker.send_signal(signal.SIGSTOP)
-        time.sleep(LEASE_SECONDS * 1.5)
+        time.sleep(self._subject.lease_seconds * 1.5)
         worker.send_signal(signal.SIGCONT)
 
     def _terminate(self) -> None:
@@ -278,7 +279,7 @@ class Harness:
 
     def _app(self) -> Leveler:
         brokers = {"default": BrokerSettings(url=self._subject.direct_url)}
-        queue = queue_settings(ordered=self._plan.ordered, timeout_seconds=self._subject.timeout_seconds)
+        queue = queue_settings(ordered=self._plan.ordered, environment=self._environment)
         return Leveler(settings=Settings(brokers=brokers, queues={QUEUE: queue}))
 
     async def _declare(self) -> None:

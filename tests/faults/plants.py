@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from leveler import runtime
 from leveler.adapter import Abandon, DeadLetter, Delivery
-from leveler.consumer import consumer, settlement
+from leveler.consumer import consumer, decision, settlement
 from leveler.consumer.decision import Rules
 from leveler.consumer.lease import Leases
 from leveler.consumer.settlement import Settlement
@@ -66,7 +66,7 @@ def swallow_completions() -> None:
 
 def no_quarantine() -> None:
     """What arrives too often starts among its neighbours, and takes them along."""
-    consumer.starts_alone = lambda delivery, rules: False  # type: ignore[attr-defined]
+    decision.starts_alone = lambda delivery, rules: False
 
 
 def no_limit_of_deliveries() -> None:

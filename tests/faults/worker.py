@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from leveler import BrokerUnavailable, Context, Leveler, LimitSettings, QueueSettings, Reject, RetryPolicy, Settings
@@ -31,19 +32,18 @@ from tests.faults import plants
 from tests.faults.ledger import COMPLETED, EFFECT, GONE, LOG, READY, SETTLED, SIGNAL, START, UNSETTLED, Ledger
 from tests.faults.load import QUEUE, Work
 
-LEASE_SECONDS = 2.0
 MAX_ATTEMPTS = 5
 DRAIN_SECONDS = 5.0
 
 
-#: How long a run may take, for the processes under test.
-TIMEOUT = "FAULTS_TIMEOUT_SECONDS"
+#: What the processes under test are told of the queue: how long a lease is, and how long a run may take, in seconds.
+LEASE, TIMEOUT = "FAULTS_LEASE_SECONDS", "FAULTS_TIMEOUT_SECONDS"
 
 
-def queue_settings(*, ordered: bool, timeout_seconds: float | None = None) -> QueueSettings:
+def queue_settings(*, ordered: bool, environment: Mapping[str, str] = os.environ) -> QueueSettings:
     return QueueSettings(
-        lease_seconds=LEASE_SECONDS,
-        timeout_seconds=timeout_seconds or float(os.environ[TIMEOUT]),
+        lease_seconds=float(environment[LEASE]),
+        timeout_seconds=float(environment[TIMEOUT]),
         retry=RetryPolicy(max_attempts=MAX_ATTEMPTS, initial_seconds=0.1, cap_seconds=1.0),
         ordered=ordered,
     )
@@ -82,7 +82,10 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
         ledger.write(SIGNAL, str(number))
 
     signal.signal(signal.SIGUSR1, on_signal)
-    logging.getLogger("leveler").addHandler(_Loud(ledger))
+    log = logging.getLogger("leveler")
+    log.setLevel(logging.WARNING)
+    log.propagate = False
+    log.addHandler(_Loud(ledger))
     return app
 
 
@@ -118,7 +121,7 @@ async def _do(work: Work, ctx: Context) -> None:
             time.sleep(0.3)  # noqa: ASYNC251  # on purpose: a rude handler
         case "long":
             # Longer than a lease, where it can be renewed.
-            await asyncio.sleep(min(LEASE_SECONDS * 1.5, float(os.environ[TIMEOUT]) * 0.6))
+            await asyncio.sleep(min(float(os.environ[LEASE]) * 1.5, float(os.environ[TIMEOUT]) * 0.6))
         case "flaky" if ctx.attempt < 3:
             raise ConnectionError("not yet")
         case "thread":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import msgspec
 from leveler_memory.adapter import MemoryAdapter
 
 from leveler.message import Message
@@ -25,11 +26,15 @@ def leased(t: TestApp, queue: str = QUEUE) -> int:
     return in_broker(t, queue)[1]
 
 
-async def send_tried(t: TestApp, value: Any, *, attempts: int, queue: str = QUEUE, **words: Any) -> Message:
-    """Send a message that has been delivered so many times already, as one is that has ended its process."""
+async def send_tried(
+    t: TestApp, value: Any, *, attempts: int, solos: int = 0, queue: str = QUEUE, **words: Any
+) -> Message:
+    """Send a message that has been delivered so many times already, as one is that has ended its process, and of whose
+    starts alone so many are marked."""
     declared = await t._started().queue(queue)
     message = declared.producer.message(value, SendOptions(**words))
     message = message.copy(attempts=attempts, not_before=None, failed_at=None)
+    message = msgspec.structs.replace(message, solos=solos)
     await declared.adapter.sender(declared.spec).send([message])
     return message
 

@@ -170,6 +170,25 @@ async def test_a_settlement_that_the_broker_does_not_take_for_a_while_is_done_wi
     return None
 
 
+@pytest.mark.parametrize(("verb", "outcome"), [(verb, outcome) for verb, outcome, _ in VERBS[1:]])
+async def test_no_lease_runs_out_because_another_verb_hangs(stage: Stage, verb: Verb, outcome: Exception) -> None:
+    stage.need(stage.can().concurrent_verbs, "concurrent verbs")
+
+    async def handle(order: str) -> None:
+        if order == "bad":
+            raise outcome
+
+    async with stage.run(stage.app(handle)) as t:
+        hanging = t.faults.hang(verb)
+        await t.send(QUEUE, "bad")
+        await hanging.reached()
+        await t.send_many(QUEUE, ["good"] * 20)
+        await t.advance(5)
+        assert (len(t.completed), t.lost) == (20, [])
+        hanging.release()
+        await t.advance(5)
+
+
 async def answer_lost(stage: Stage, verb: Verb, outcome: Exception | None) -> None:
     """It was done, so that the second try is told that the lease is over, and that is all."""
 

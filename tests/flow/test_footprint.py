@@ -71,7 +71,7 @@ async def test_nothing_of_a_message_is_kept_after_its_settlement(memory: None) -
         consumer = t._started().consumers[QUEUE]
         assert (len(consumer._leases), len(consumer._buffer), len(consumer._parking)) == (0, 0, 0)
         assert len(consumer._buffer._lanes) == 0
-        assert consumer._settlement._pending == []
+        assert [lane.pending for lane in consumer._settlement._lanes.values()] == [[]] * 4
         assert sum(timer.callback is not None for _, _, timer in t.clock._timers) < 10
 
 

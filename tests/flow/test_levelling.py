@@ -111,12 +111,12 @@ async def test_a_consumer_keeps_its_own_limit_and_that_of_its_downstream(stage: 
         assert len(t.completed) == 40
 
 
-@pytest.mark.parametrize(("per_second", "seconds"), [(0.5, 40.0), (7.0, 10.0), (50.0, 10.0), (5000.0, 2.0)])
+@pytest.mark.parametrize(("per_second", "seconds"), [(0.5, 40.0), (7.0, 10.0), (50.0, 10.0), (5000.0, 6.0)])
 async def test_the_rate_is_kept_within_one_percent_and_never_exceeded(
     stage: Stage, per_second: float, seconds: float
 ) -> None:
     if per_second > 1000 and stage.name != "plain":
-        pytest.skip("the rate does not know the broker: once is enough for 50,000 messages")
+        pytest.skip("the rate does not know the broker: once is enough for 30,000 messages")
     starts: list[float] = []
 
     async def handle(number: int) -> None:

@@ -413,7 +413,7 @@ async def test_a_worker_that_has_broken_down_ends_with_the_error(stage: Stage, m
     def broken(*args: object) -> None:
         raise AssertionError("a bug in leveler")
 
-    monkeypatch.setattr(consumer._settlement, "settle", broken)
+    monkeypatch.setattr(consumer._settlement, "complete", broken)
     await app.send(QUEUE, "x")
     with pytest.raises(AssertionError, match="a bug in leveler"):
         await asyncio.wait_for(serve, 10)

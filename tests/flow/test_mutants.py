@@ -11,24 +11,30 @@ import msgspec
 import pytest
 
 from leveler.adapter import Abandon, Capabilities, Delivery
-from leveler.consumer import consumer, handler, settlement
+from leveler.consumer import decision, handler, settlement
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.consumer import Consumer
 from leveler.consumer.decision import Rules
 from leveler.consumer.held import TIMEOUT, Held
 from leveler.consumer.intake import Intake
 from leveler.consumer.lease import Leases
-from leveler.consumer.limits import Limits
+from leveler.consumer.limits import Gate, Limits, Memory
+from leveler.consumer.returns import Returns
 from leveler.downstreams import Downstreams
-from leveler.errors import LeaseLost, LevelerError
+from leveler.errors import LeaseLost, LevelerError, QueueFull
+from leveler.forecast import Forecast
 from leveler.message import Death, Message
 from leveler.outcome import Outcome, Retry, Snooze, Throttled
+from leveler.pressure import Pressure
 from leveler.settings import ConsumerSettings
 from tests.flow import test_broken_broker as broken_broker
 from tests.flow import test_drain as drain
 from tests.flow import test_leases as leases
+from tests.flow import test_memory_limit as memory_limit
 from tests.flow import test_order_and_limits as order_and_limits
+from tests.flow import test_outage as outage
 from tests.flow import test_outcomes as outcomes
+from tests.flow import test_pressure as pressure
 from tests.flow import test_quarantine as quarantine
 from tests.flow.conftest import Stage, tell
 
@@ -42,6 +48,7 @@ _stop = Consumer.stop
 _keep = Consumer._keep
 _cut = handler._cut
 _limits = Downstreams.limits
+_give = Memory.give
 
 
 def acknowledges_before_the_handler(patch: pytest.MonkeyPatch) -> None:
@@ -87,7 +94,7 @@ def a_stop_gives_nothing_back(patch: pytest.MonkeyPatch) -> None:
 
 
 def has_no_quarantine(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(consumer, "starts_alone", lambda delivery, rules: False)
+    patch.setattr(decision, "starts_alone", lambda delivery, rules: False)
 
 
 def one_failed_item_fails_its_batch(patch: pytest.MonkeyPatch) -> None:
@@ -152,6 +159,41 @@ def keeps_no_lanes(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Buffer, "line_up", lambda self, arrived: None)
 
 
+def stands_by_with_full_hands(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Returns, "give_back_uncounted", lambda self: None)
+
+
+def goes_on_receiving_for_a_downstream_that_is_gone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Gate, "credit", lambda self, horizon_seconds: 16.0)
+    patch.setattr(Gate, "shut_seconds", lambda self: 0.0)
+
+
+def spends_the_last_attempt_on_an_outage(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Limits, "down_seconds", lambda self: None)
+
+
+def asks_for_more_than_it_may_hold(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Memory, "room", lambda self: self.most_bytes)
+
+
+def forgets_what_it_holds_when_a_run_fails(patch: pytest.MonkeyPatch) -> None:
+    def give(self: Memory, gone: Sequence[Held]) -> None:
+        _give(self, [held for held in gone if held.decision is held.delivery])
+
+    patch.setattr(Memory, "give", give)
+
+
+def foresees_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Forecast, "room", lambda self, max_wait_seconds: math.inf)
+
+
+def drops_what_there_is_no_room_for(patch: pytest.MonkeyPatch) -> None:
+    async def send(self: Pressure, messages: Sequence[Message], block_seconds: float | None, deliver: Any) -> Any:
+        return {index: e for index, e in (await deliver(messages)).items() if not isinstance(e, QueueFull)}
+
+    patch.setattr(Pressure, "send", send)
+
+
 MUTANTS: list[tuple[Plant, Story, tuple[Any, ...]]] = [
     (
         acknowledges_before_the_handler,
@@ -190,6 +232,29 @@ MUTANTS: list[tuple[Plant, Story, tuple[Any, ...]]] = [
         (Throttled(after=40),),
     ),
     (shares_no_downstream, order_and_limits.test_two_queues_share_the_concurrency_of_their_downstream, ()),
+    (stands_by_with_full_hands, outage.test_what_the_broker_shows_is_that_nothing_is_leased, ()),
+    (
+        goes_on_receiving_for_a_downstream_that_is_gone,
+        outage.test_an_outage_of_20_seconds_loses_nothing_and_kills_nothing,
+        ("is_gone",),
+    ),
+    (
+        spends_the_last_attempt_on_an_outage,
+        outage.test_the_last_attempt_is_not_spent_on_a_downstream_that_is_down,
+        (),
+    ),
+    (
+        asks_for_more_than_it_may_hold,
+        memory_limit.test_never_more_bytes_are_held_than_allowed_whatever_comes,
+        (),
+    ),
+    (
+        forgets_what_it_holds_when_a_run_fails,
+        memory_limit.test_failures_retries_and_dead_letters_give_their_bytes_back,
+        (),
+    ),
+    (foresees_nothing, pressure.test_no_message_waits_much_longer_than_it_may, ()),
+    (drops_what_there_is_no_room_for, pressure.test_who_waits_too_long_is_told_which_were_not_sent, ()),
     (keeps_no_lanes, order_and_limits.test_an_ordered_queue_keeps_the_order_of_each_key_though_runs_fail, ()),
 ]
 
@@ -200,5 +265,5 @@ def test_a_planted_bug_fails_its_story(
 ) -> None:
     tell(story(Stage("plain"), *words))
     plant(monkeypatch)
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
         tell(story(Stage("plain"), *words))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from leveler import ConsumerSettings, Context, Leveler, LimitSettings
+from leveler.errors import BrokerUnavailable, ReceiverLost
 from leveler.events import Quarantined
 from leveler.testing import TestApp
 from tests.flow.conftest import QUEUE, Stage
@@ -182,13 +183,43 @@ async def test_one_that_was_delivered_too_often_is_dead_lettered_unstarted(stage
         raise AssertionError("never started")
 
     async with stage.run(stage.app(handle, attempts=3)) as t:
-        await send_tried(t, "killer", attempts=6, headers={"tenant": "acme"})
+        solos = 3 if stage.can().solos == "marked" else 0
+        await send_tried(t, "killer", attempts=6, solos=solos, headers={"tenant": "acme"})
         await t.advance(100)
         assert t.started == []
         [dead] = await (await t.dead_letters(QUEUE)).browse()
         assert dead.death is not None
         assert (dead.death.reason, dead.death.attempts) == ("crash-loop", 7)
         assert (dead.body, dict(dead.headers)) == (b"killer", {"tenant": "acme"})
+
+
+async def test_what_was_delivered_often_and_never_started_is_no_killer(stage: Stage) -> None:
+    """Connections that are lost, with all that was fetched over them, count deliveries and no starts."""
+    stage.need(stage.can().solos == "marked", "marks")
+
+    async def handle(order: str) -> None: ...
+
+    async with stage.run(stage.app(handle, attempts=3)) as t:
+        for number in range(10):
+            await send_tried(t, number, attempts=50)
+        await t.advance(100)
+        assert (len(t.completed), t.dead, t.lost) == (10, [], [])
+        assert t.faults.sizes("mark_solo") == [1] * 10
+
+
+async def test_a_start_alone_that_cannot_be_marked_is_none(stage: Stage) -> None:
+    stage.need(stage.can().solos == "marked", "marks")
+
+    async def handle(order: str, ctx: Context) -> None:
+        solos.append(ctx.message.solos)
+
+    solos: list[int] = []
+    async with stage.run(stage.app(handle, attempts=3)) as t:
+        t.faults.fail("mark_solo", BrokerUnavailable("busy"), times=2)
+        t.faults.fail("mark_solo", ReceiverLost("reset"), nth=3)
+        await send_tried(t, "suspect", attempts=3)
+        await t.advance(5)
+        assert (solos, len(t.completed), len(t.lost)) == ([0], 1, 1)
 
 
 @pytest.mark.parametrize("ordered", [False, True], ids=["unordered", "ordered"])

@@ -17,6 +17,8 @@ from tests.simulation.ledger import End, Handout, Ledger
 from tests.simulation.loop import PROCESS
 from tests.simulation.witness import Failures, Item, Seen
 
+#: Verbs after which a delivery is still ours.
+KEEPING: Final = ("extend", "mark_solo")
 #: Answers that take longer are a fault: leases may run out meanwhile.
 SLOW_SECONDS: Final = 1.0
 
@@ -65,8 +67,9 @@ class BrokerEye(Nobody):
             if handout is None or index in failed:
                 continue
             moment = self._ledger.note(self._who, f"{verb} {handout.order.id} is done")
-            if verb != "extend":
+            if verb not in KEEPING:
                 handout.end = _end(moment, verb, item)
+            handout.solo = handout.solo or verb == "mark_solo"
 
 
 class WorkerEye:
@@ -124,7 +127,7 @@ class WorkerEye:
                 self._look_at(receiver, error, f"{verb} {handout.order.id}")
                 handout.touched.append(f"{verb}: {type(error).__name__}")
                 handout.gone = handout.gone or isinstance(error, LeaseLost | ReceiverLost)
-            elif verb != "extend":
+            elif verb not in KEEPING:
                 handout.told, handout.told_step = verb, self._steps()
                 self.told[_told(verb, items[index])] += 1
             if self._clock.monotonic() - self._asked_at.pop((receiver, id(handout))) > SLOW_SECONDS:

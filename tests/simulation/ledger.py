@@ -101,6 +101,8 @@ class Handout:
     told: str = ""
     #: How many suspension points its process had passed then.
     told_step: int = 0
+    #: The broker knows that it was to start alone.
+    solo: bool = False
     #: The worker was told that it is no longer its own.
     gone: bool = False
     #: The verb that is under way for it.

@@ -14,7 +14,7 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from leveler.adapter import Abandon, Adapter, DeadLetter, Delivery, QueueSpec, Receiver, Sender
-from leveler.consumer import consumer
+from leveler.consumer import decision
 from leveler.consumer.limits import FixedConcurrency, Rate
 from leveler.errors import LevelerError
 from leveler.runtime import Runtime
@@ -46,6 +46,9 @@ class Bug(Receiver):
 
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
         await self.inner.extend(deliveries)
+
+    async def mark_solo(self, deliveries: Sequence[Delivery]) -> None:
+        await self.inner.mark_solo(deliveries)
 
     async def close(self) -> None:
         await self.inner.close()
@@ -263,5 +266,5 @@ PLANTS: Final[Mapping[str, Plant]] = {
     "HasNoConcurrencyLimit": Plant(where=FixedConcurrency, name="wait", instead=lambda self, now: 0.0),
     "HasNoRate": Plant(where=Rate, name="wait", instead=lambda self, now: 0.0),
     "IsDeafToSignals": Plant(where=Runtime, name="drain", instead=_drain_late),
-    "HasNoQuarantine": Plant(where=consumer, name="starts_alone", instead=lambda delivery, rules: False),
+    "HasNoQuarantine": Plant(where=decision, name="starts_alone", instead=lambda delivery, rules: False),
 }

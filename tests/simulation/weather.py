@@ -10,7 +10,7 @@ from leveler import BrokerUnavailable, LeaseLost, ReceiverLost
 from leveler.testing import FaultPlan
 from leveler.testing.faults import Verb
 
-SETTLING: Final[tuple[Verb, ...]] = ("complete", "abandon", "dead_letter", "extend")
+SETTLING: Final[tuple[Verb, ...]] = ("complete", "abandon", "dead_letter", "extend", "mark_solo")
 VERBS: Final[tuple[Verb, ...]] = ("receive", "hold", *SETTLING)
 #: What happens to the network of one worker.
 NETWORK: Final = ("refused", "answer lost", "items refused", "slow", "late", "bug", "receiver lost", "silent")

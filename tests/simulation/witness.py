@@ -120,6 +120,9 @@ class _Receiver(Receiver):
     async def extend(self, deliveries: Sequence[Delivery]) -> None:
         await self._settle("extend", self._inner.extend, deliveries)
 
+    async def mark_solo(self, deliveries: Sequence[Delivery]) -> None:
+        await self._settle("mark_solo", self._inner.mark_solo, deliveries)
+
     async def close(self) -> None:
         self._eye.closes(self)
         await self._inner.close()

@@ -57,6 +57,11 @@ class Machine:
         #: What is true of every queue.
         self.can: Capabilities = [at_once(broker.declare(spec)) for spec in self.specs][-1]
 
+    def count_fetched(self) -> None:
+        """What a client library had fetched and nobody has seen: it was delivered once more with a lost connection."""
+        for spec in self.specs:
+            self.broker.miss(spec, self.chance.choice([0, 3, 100]))
+
     def make_distant(self, faults: FaultPlan) -> None:
         """Every verb takes its time, there and back."""
         for verb in ("send", *VERBS):
@@ -160,6 +165,8 @@ class Worker:
 
     def _disconnect(self) -> None:
         at_once(self._network.lose_receivers())
+        if self._on.can.solos == "marked":
+            self._on.count_fetched()
 
     async def _live(self) -> None:
         try:

@@ -10,7 +10,22 @@ from typing import Any, assert_type
 
 import msgspec
 
-from leveler import Completed, Context, Depth, Leveler, Message, Queue, Reject, Retry, RetryPolicy, Snooze, Throttled
+from leveler import (
+    AppFigures,
+    BatchContext,
+    BatchFailed,
+    Completed,
+    Context,
+    Depth,
+    Leveler,
+    Message,
+    Queue,
+    Reject,
+    Retry,
+    RetryPolicy,
+    Snooze,
+    Throttled,
+)
 from leveler.events import Event, MessageCompleted
 from leveler.testing import TestApp
 
@@ -46,10 +61,36 @@ def refund(value: Refund) -> Reject | Retry | Snooze | Throttled | Completed | N
     return Reject("closed") if value.order else Retry(after=timedelta(minutes=1))
 
 
+@app.consumer("batches", batch_size=100, batch_wait="500ms", concurrency=2)
+async def many(orders: list[Order]) -> None:
+    raise BatchFailed({0: Retry(after=5), 1: ValueError("no")})
+
+
+@app.consumer("batches-with-context", batch_size=100)
+def many_with_context(orders: list[Order], ctx: BatchContext) -> BatchFailed | None:
+    assert_type(ctx.items[0], Context)
+    return None
+
+
+# One message whose body is a list.
+@app.consumer("lists")
+async def one_list(orders: list[Order]) -> None: ...
+
+
+@app.consumer("batches", batch_size=100)  # type: ignore[type-var]
+async def no_list(order: Order) -> None: ...
+
+
+@app.consumer("batches", batch_size=100)  # type: ignore[type-var]
+async def wrong_context(orders: list[Order], ctx: int) -> None: ...
+
+
 # The decorator gives the function back as it is.
 async def call_directly(ctx: Context) -> None:
     await process(Order("1", 1.0), ctx)
     refund(Refund("1"))
+    await many([Order("1", 1.0)])
+    await many(Order("1", 1.0))  # type: ignore[arg-type]
     await process("1", ctx)  # type: ignore[arg-type]
 
 
@@ -59,6 +100,7 @@ async def send() -> None:
         assert_type(await orders.send_many([Order("1", 1.0)]), list[Message])
         assert_type(await app.send("orders", Order("1", 1.0), delay=30, headers={"x-a": "b"}), Message)
         assert_type(await app.depth("orders"), Depth)
+        assert_type(await app.figures(), AppFigures)
         await orders.send(Refund("1"))  # type: ignore[arg-type]
         await orders.send(Order("1", 1.0), dealy=30)  # type: ignore[call-arg]
 

@@ -11,7 +11,7 @@ from leveler.clock import Clock
 from leveler.errors import LevelerError
 from leveler.message import Message
 from leveler_cloudtasks.push.desk import Desk, Desks
-from leveler_cloudtasks.push.exchange import DONE, REFUSED, Exchange, Reply
+from leveler_cloudtasks.push.exchange import DONE, REFUSED, Exchange
 
 log = logging.getLogger("leveler")
 
@@ -89,26 +89,28 @@ class Endpoint:
             await send({"type": "websocket.close", "code": 1003})
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        came_at = self._clock.monotonic()
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         name = scope["path"].rstrip("/").rpartition("/")[2]
         desk = self.desks.get(name)
         refusal = await self._refusal(scope["method"], headers, desk)
         if refusal or desk is None:
-            await _answer(send, Reply(refusal))
+            await _answer(send, refusal)
             return
         try:
             body = await self._body(receive)
             arrived = self._read(headers, body)
         except Unreadable as error:
-            await _answer(send, Reply(error.status))
+            await _answer(send, error.status)
             return
-        if arrived.instead is not None:
+        if not desk.has_room():  # any more
+            await _answer(send, REFUSED)
+        elif arrived.instead is not None:
             await _answer(send, await _replaced(desk, arrived.instead))
-            return
-        exchange = self._exchange(desk, arrived)
-        if not desk.offer(exchange):
-            exchange.answer(REFUSED)
-        await self._settled(exchange, receive, send)
+        else:
+            exchange = self._exchange(desk, arrived, came_at)
+            desk.offer(exchange)
+            await _settled(exchange, receive, send)
 
     async def _refusal(self, method: str, headers: Headers, desk: Desk | None) -> int:
         """What is said without a look at the body; 0 = nothing against it. Strangers learn nothing of our queues."""
@@ -138,45 +140,42 @@ class Endpoint:
         except TimeoutError:
             raise Unreadable(408) from None
 
-    def _exchange(self, desk: Desk, arrived: Arrived) -> Exchange:
+    def _exchange(self, desk: Desk, arrived: Arrived, came_at: float) -> Exchange:
         """Our lease ends before the sender stops to listen: the answer must arrive in time."""
         lease = arrived.lease_seconds or desk.lease_seconds
-        lease -= min(_MARGIN * lease, _MOST_MARGIN_SECONDS)
+        lease -= min(_MARGIN * lease, _MOST_MARGIN_SECONDS) + self._clock.monotonic() - came_at
         return Exchange(arrived.message, arrived.attempt, arrived.origin, lease, self._clock)
 
-    async def _settled(self, exchange: Exchange, receive: Receive, send: Send) -> None:
-        """Answer once it is settled; never before."""
-        leaving = asyncio.ensure_future(receive())  # after the body there is nothing but the end
-        leaving.add_done_callback(lambda _: exchange.gone())
-        out = False
-        try:
-            reply = await exchange.reply
-            if reply.status:
-                await _answer(send, reply)
-                out = not _has_left(leaving)
-        finally:
-            exchange.gone()  # cancelled: the server stops
-            exchange.sent(out)
-            leaving.cancel()
+
+async def _settled(exchange: Exchange, receive: Receive, send: Send) -> None:
+    """Answer once it is settled; never before."""
+    leaving = asyncio.ensure_future(receive())  # after the body there is nothing but the end
+    leaving.add_done_callback(lambda _: exchange.gone())
+    out = False
+    try:
+        status = await exchange.reply
+        listening = status != 0 and not leaving.done()
+        if listening:
+            await _answer(send, status)
+        out = listening
+    finally:
+        exchange.gone()  # cancelled: the server stops
+        exchange.sent(out)
+        leaving.cancel()
 
 
-async def _replaced(desk: Desk, instead: Message) -> Reply:
+async def _replaced(desk: Desk, instead: Message) -> int:
     """The copy is confirmed before the source goes."""
     try:
         await desk.resend(instead)
     except LevelerError as error:
         log.warning("a copy of message %s cannot be sent, so it is refused: %s", instead.id, error)
-        return Reply(REFUSED)
-    return Reply(DONE)
+        return REFUSED
+    return DONE
 
 
-def _has_left(leaving: asyncio.Future[MutableMapping[str, Any]]) -> bool:
-    return leaving.done() and not leaving.cancelled()
-
-
-async def _answer(send: Send, reply: Reply) -> None:
-    headers = [(b"content-length", b"0"), *reply.headers]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+async def _answer(send: Send, status: int) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
     await send({"type": "http.response.body", "body": b""})
 
 

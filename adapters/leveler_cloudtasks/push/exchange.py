@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final, NamedTuple
+from typing import Final
 
 from leveler.clock import Clock
 from leveler.message import Message
 
-#: The answers. What is below 500 does not count as a try; see `leveler_cloudtasks.headers`.
+#: The answers. What is below 500 does not count as a try; see `leveler_cloudtasks.attempt`.
 DONE: Final = 200
 REFUSED: Final = 429
 FAILED: Final = 500
-
-
-class Reply(NamedTuple):
-    """What the caller gets; a status of 0: the caller has gone, so nothing."""
-
-    status: int
-    headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
 class Exchange:
@@ -41,8 +34,8 @@ class Exchange:
         self.attempt = attempt
         self.origin = origin
         self.leased_until = clock.monotonic() + lease_seconds
-        #: The answer, once there is one.
-        self.reply: asyncio.Future[Reply] = loop.create_future()
+        #: The HTTP status of the answer, once there is one; 0: the caller has gone, so nobody gets one.
+        self.reply: asyncio.Future[int] = loop.create_future()
         self._sent: asyncio.Future[bool] = loop.create_future()
         self._ended: Callable[[Exchange], object] | None = None
         self._timer = clock.call_later(lease_seconds, lambda: self.answer(FAILED))
@@ -55,12 +48,12 @@ class Exchange:
         """Somebody has it. `ended` is called as soon as it is answered, by whomever."""
         self._ended = ended
 
-    def answer(self, status: int, headers: tuple[tuple[bytes, bytes], ...] = ()) -> bool:
+    def answer(self, status: int) -> bool:
         """Answer; False if it was answered before."""
         if self.reply.done():
             return False
         self._timer.cancel()
-        self.reply.set_result(Reply(status, headers))
+        self.reply.set_result(status)
         if self._ended is not None:
             self._ended(self)
         return True

@@ -74,18 +74,19 @@ class PushReceiver(Receiver):
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check_open()
+        running = not self._stopped
         if self._desks is None:
             self._desks = await self.opened()
             self._check_open()
             self._desks.join(self.name, self)
         end = self._clock.monotonic() + wait_seconds
-        running = not self._stopped
-        while not (taken := self._take(credit)) and (left := end - self._clock.monotonic()) > 0:
+        while True:
+            self._woken.clear()
+            taken, left = self._take(credit), end - self._clock.monotonic()
+            if taken or left <= 0 or (running and self._stopped):  # stopped while under way
+                return taken
             await self._wait(left)
             self._check_open()
-            if running and self._stopped:
-                break  # stopped while under way
-        return taken
 
     def _take(self, credit: int) -> list[Delivery]:
         assert self._desks is not None
@@ -100,7 +101,6 @@ class PushReceiver(Receiver):
         self._held.discard(exchange)
 
     async def _wait(self, seconds: float) -> None:
-        self._woken.clear()
         timer = self._clock.call_later(seconds, self._woken.set)
         try:
             await self._woken.wait()

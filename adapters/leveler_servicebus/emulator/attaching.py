@@ -10,7 +10,7 @@ from leveler_servicebus.emulator.amqp.values import Symbol, UByte, UInt, ULong
 from leveler_servicebus.emulator.cbs import answer_token
 from leveler_servicebus.emulator.clock import ticks
 from leveler_servicebus.emulator.entity.queue import Queue
-from leveler_servicebus.emulator.entity.refusal import DISABLED, NOT_ALLOWED, UNAUTHORIZED, Refused
+from leveler_servicebus.emulator.entity.refusal import DISABLED, NOT_ALLOWED, NOT_IMPLEMENTED, UNAUTHORIZED, Refused
 from leveler_servicebus.emulator.entity.sessions import Session
 from leveler_servicebus.emulator.incoming import Incoming, sender_to
 from leveler_servicebus.emulator.management import answer_request
@@ -25,6 +25,7 @@ from leveler_servicebus.emulator.terminus import (
     SESSION_FILTER,
     Address,
     address,
+    is_coordinator,
     source,
     target,
     wanted_session,
@@ -65,6 +66,8 @@ def refuse(session: SessionEnd, wanted: Attach, refused: Refused) -> None:
 
 
 def _attach_sender(session: SessionEnd, wanted: Attach) -> None:
+    if is_coordinator(wanted.target):
+        raise Refused(NOT_IMPLEMENTED, "Transactions are not emulated.")
     at = Address.of(address(wanted.target))
     if at.entity == CBS:
         link = Incoming(session, wanted, partial(answer_token, session))
@@ -132,22 +135,26 @@ def _attach_when_free(session: SessionEnd, wanted: Attach, queue: Queue, session
     service = session.service
 
     def attempt() -> bool:
-        if session.connection.sessions.get(session.channel) is not session:
-            return True  # the client is gone
+        if session.wanted.get(wanted.handle) is not wanted:
+            return True
         try:
             locked = queue.accept_session(session_id, wanted, service.clock.now_ms())
         except Refused as refused:
-            refuse(session, wanted, refused)
+            fail(refused)
             return True
         if locked is not None:
+            del session.wanted[wanted.handle]
             _attach_outgoing(session, wanted, queue, locked)
         return locked is not None
 
+    def fail(refused: Refused) -> None:
+        if session.wanted.pop(wanted.handle, None) is wanted:
+            refuse(session, wanted, refused)
+
+    session.wanted[wanted.handle] = wanted
     said = (wanted.properties or {}).get(OPERATION_TIMEOUT)
     wait_ms = SESSION_WAIT_MS if said is None else int(said)
-    service.wait(
-        queue, Waiting(session_id, attempt, partial(refuse, session, wanted), service.clock.now_ms() + wait_ms)
-    )
+    service.wait(queue, Waiting(attempt, fail, service.clock.now_ms() + wait_ms))
 
 
 def _sessions_hint(queue: Queue) -> str:

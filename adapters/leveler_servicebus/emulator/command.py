@@ -46,7 +46,8 @@ class ServiceBusEmulator:
             namespace.store.close()
             raise ConfigError(f"cannot listen: {error.strerror or error}; choose --port and --admin-port") from error
         try:
-            ready(f"servicebus://127.0.0.1:{server.port}", **_details(server, configured, tls is not None))
+            url, details = _said(server, configured, tls=tls is not None)
+            ready(url, **details)
             await asyncio.Event().wait()
         finally:
             await server.__aexit__(None, None, None)
@@ -77,15 +78,17 @@ class ServiceBusEmulator:
         return context
 
 
-def _details(server: Server, configured: Configured, tls: bool) -> dict[str, str]:
-    """What to connect with. Keys of the user's own are not shown: only the one that everybody knows."""
+def _said(server: Server, configured: Configured, *, tls: bool) -> tuple[str, dict[str, str]]:
+    """What to connect with: leveler's URL, and what the vendor's clients take.
+
+    Keys of the user's own are not shown: only the one that everybody knows.
+    """
     [policy, *_] = configured.policies
-    known = policy.name == DEFAULT_POLICY and policy.key == DEFAULT_KEY
-    key = DEFAULT_KEY if known else "..."
-    plain = "" if tls else "UseDevelopmentEmulator=true;"
-    return {
-        "connection_string": (
-            f"Endpoint=sb://127.0.0.1:{server.port};SharedAccessKeyName={policy.name};SharedAccessKey={key};{plain}"
-        ),
+    key = DEFAULT_KEY if (policy.name, policy.key) == (DEFAULT_POLICY, DEFAULT_KEY) else "..."
+    where = f"127.0.0.1:{server.port}"
+    plain_query, plain = ("", "") if tls else ("insecure=true&", "UseDevelopmentEmulator=true;")
+    url = f"servicebus://{policy.name}:{key}@{where}?{plain_query}admin_port={server.admin_port}"
+    return url, {
+        "connection_string": f"Endpoint=sb://{where};SharedAccessKeyName={policy.name};SharedAccessKey={key};{plain}",
         "admin_url": f"http{'s' if tls else ''}://127.0.0.1:{server.admin_port}",
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, cast
 
 from leveler_servicebus.emulator.amqp.frames import (
     AMQP_HEADER,
@@ -29,7 +29,12 @@ from leveler_servicebus.emulator.terminus import error
 #: As the service says it.
 MAX_FRAME_BYTES: Final = 64 * 1024
 CHANNEL_MAX: Final = 4999
+
+#: Deliveries wait in the queue, rather than here, once so much is to be written.
+MOST_OUT_BYTES: Final = 1024 * 1024
+
 _LEAST_FRAME_BYTES: Final = 512
+_LEAST_BEAT_SECONDS: Final = 0.1
 
 
 class Connection(asyncio.Protocol):
@@ -44,12 +49,13 @@ class Connection(asyncio.Protocol):
         self.service = service
         self.grants: list[Grant] = []
         self.remote_max_frame_bytes = _LEAST_FRAME_BYTES
-        self.writable = True
         self.sessions: dict[int, SessionEnd] = {}
         self._done = done
         self._reader = FrameReader(MAX_FRAME_BYTES)
         self._transport: asyncio.Transport | None = None
         self._out: list[bytes] = []
+        self._out_bytes = 0
+        self._paused = False
         self._understand: Callable[[], bool] = self._header
         self._closing = False
         self._heartbeat: asyncio.TimerHandle | None = None
@@ -57,8 +63,7 @@ class Connection(asyncio.Protocol):
     # ---- from asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
@@ -77,10 +82,10 @@ class Connection(asyncio.Protocol):
         self._done(self)
 
     def pause_writing(self) -> None:
-        self.writable = False
+        self._paused = True
 
     def resume_writing(self) -> None:
-        self.writable = True
+        self._paused = False
         self.service.serve_all()
 
     # ---- to the client
@@ -88,14 +93,22 @@ class Connection(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Write it with what else is to be written, after it has been kept."""
         self._out.append(data)
+        self._out_bytes += len(data)
         self.service.flush_soon(self)
 
     def flush(self) -> None:
         out, self._out = self._out, []
+        was_full, self._out_bytes = self._out_bytes >= MOST_OUT_BYTES, 0
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(b"".join(out))
             if self._closing:
                 self._transport.close()
+        if was_full and not self._paused:
+            self.service.serve_all()
+
+    def takes_more(self) -> bool:
+        """Whether the client reads as fast as we write: what it does not read is better left to others."""
+        return not self._paused and self._out_bytes < MOST_OUT_BYTES
 
     def close(self, condition: str, description: str) -> None:
         """Say why, and hang up."""
@@ -155,7 +168,7 @@ class Connection(asyncio.Protocol):
         self.send(amqp_frame(0, ours))
         self._understand = self._frame
         if opening.idle_time_out:
-            self._beat(opening.idle_time_out / 2000)
+            self._beat(max(_LEAST_BEAT_SECONDS, opening.idle_time_out / 2000))
         return True
 
     def _beat(self, interval_seconds: float) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 #: Messages that a client may send before it hears from us, and when it hears.
 CREDIT: Final = 1000
 
+#: More is not collected, whatever becomes of it: the largest message that any queue may allow.
+MOST_BYTES: Final = 101 * 1024 * 1024
+
 
 class Incoming(Link):
     """A link that takes messages, and says for each what became of it.
@@ -52,6 +55,8 @@ class Incoming(Link):
         self._first = self._first or transfer
         message = whole(self._parts, payload, transfer)
         if transfer.more:
+            if sum(map(len, self._parts)) > MOST_BYTES:
+                self.detach(TOO_LARGE, f"No message is larger than {MOST_BYTES} bytes.")
             return
         first, self._first = self._first, None
         self._count = (self._count + 1) & 0xFFFFFFFF

@@ -40,6 +40,9 @@ _STATUS: Final[Mapping[str, int]] = {
 _MOST_PEEKED_BYTES: Final = 256 * 1024
 _DELETE_ON_RECEIVE: Final = 0
 
+#: .NET's last moment: whoever names it asks for sessions whenever their state was set.
+_END_OF_TIME_MS: Final = 253_402_300_800_000
+
 
 class Asked(NamedTuple):
     """A request, and where it came from."""
@@ -159,9 +162,9 @@ def _cancel(asked: Asked) -> dict[str, Any]:
 
 
 def _receive_deferred(asked: Asked) -> dict[str, Any]:
-    queue, session_id = asked.queue, asked.body.get("session-id")
-    session = None
-    if session_id is not None and queue.has_sessions:
+    queue, session = asked.queue, None
+    if queue.has_sessions:
+        session_id = asked.argument("session-id")
         session = queue.sessions.owned(session_id, _owner(asked, session_id), asked.now_ms)
     away = asked.body.get("receiver-settle-mode") == _DELETE_ON_RECEIVE
     found = queue.take_deferred(asked.argument("sequence-numbers"), asked.now_ms, session, away=away)
@@ -211,9 +214,9 @@ def _set_state(asked: Asked) -> dict[str, Any]:
 
 def _list_sessions(asked: Asked) -> dict[str, Any] | None:
     """Sessions with messages or a state; with a time: those whose state has been set since."""
-    since = asked.body.get("last-updated-time")
+    since_ms = int(asked.body.get("last-updated-time", _END_OF_TIME_MS))
     skip, top = int(asked.body.get("skip", 0)), int(asked.body.get("top", 100))
-    names = asked.queue.session_names(None if since is None else int(since))
+    names = asked.queue.session_names(None if since_ms >= _END_OF_TIME_MS else since_ms)
     page = names[skip : skip + top]
     return {"skip": Int(skip + len(page)), "sessions-ids": Array(page)} if page else None
 

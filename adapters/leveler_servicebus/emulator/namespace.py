@@ -76,7 +76,8 @@ class Namespace:
         queue = self.get(name)
         found = queue.dead if queue and sub.lower() == DEAD_LETTER_SUFFIX[1:].lower() else queue if not sub else None
         if found is None:
-            raise Refused(NOT_FOUND, f"The messaging entity '{path}' could not be found. Create the queue first.")
+            hint = "Topics are not emulated." if "/subscriptions/" in path.lower() else "Create the queue first."
+            raise Refused(NOT_FOUND, f"The messaging entity '{path}' could not be found. {hint}")
         return found
 
     def create(self, name: str, settings: QueueSettings) -> Queue:

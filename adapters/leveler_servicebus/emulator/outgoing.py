@@ -87,13 +87,13 @@ class Outgoing(Credited):
 
     def room(self) -> int:
         """How many messages it can take now."""
-        return min(self._credit, self.session.window) if self.session.connection.writable else 0
+        return min(self._credit, self.session.window) if self.session.connection.takes_more() else 0
 
     def deliver(self, limit: int) -> int:
         """Send up to `limit` messages; how many there were."""
-        take = self.queue.take_away if self._away else self.queue.take
-        if self.locked is not None and self.locked.owner is not self:
+        if self.session_lost():
             return 0
+        take = self.queue.take_away if self._away else self.queue.take
         messages = take(limit, self._service.clock.now_ms(), self.locked)
         for message in messages:
             self._send(message)
@@ -117,7 +117,7 @@ class Outgoing(Credited):
         """Locks outlive the link. So does that of a session whose client is gone without a word."""
         self._service.leave(self.queue, self)
         if orderly and self.locked is not None and self.locked.owner is self:
-            self.queue.end_session(self.locked, self._service.clock.now_ms(), counted=False)
+            self.queue.end_session(self.locked, counted=False)
             self._service.serve(self.queue)
 
     def _send(self, message: Stored) -> None:

@@ -12,7 +12,8 @@ from leveler_servicebus.emulator.admin.controls import Controls
 from leveler_servicebus.emulator.admin.http import AdminServer
 from leveler_servicebus.emulator.admin.resources import Resources
 from leveler_servicebus.emulator.connection import Connection
-from leveler_servicebus.emulator.entity.refusal import DETACH_FORCED, NOT_FOUND, SESSION_LOCK_LOST
+from leveler_servicebus.emulator.entity.queue import Queue
+from leveler_servicebus.emulator.entity.refusal import DETACH_FORCED, NOT_FOUND, SESSION_LOCK_LOST, Refused
 from leveler_servicebus.emulator.links import Link
 from leveler_servicebus.emulator.namespace import Namespace
 from leveler_servicebus.emulator.outgoing import Outgoing
@@ -119,12 +120,14 @@ class Server:
             connection.abort()
         return len(connections)
 
-    def gone(self, entity: str) -> None:
-        """A queue has been deleted: nobody can be attached to it."""
-        path = entity.lower()
+    def gone(self, queue: Queue) -> None:
+        """It has been deleted: nobody can be attached to it, or wait for it."""
+        path = queue.name.lower()
+        refused = Refused(NOT_FOUND, f"The messaging entity '{queue.name}' has been deleted.")
         for link in self._links():
             if link.entity == path or link.entity.startswith(f"{path}/$"):
-                link.detach(NOT_FOUND, f"The messaging entity '{entity}' has been deleted.")
+                link.detach(refused.condition, refused.description)
+        self._service.forget(queue, refused)
 
     # ---- inside
 

@@ -6,11 +6,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 from leveler_servicebus.emulator.entity.queue import Queue
 from leveler_servicebus.emulator.entity.refusal import TIMEOUT, Refused
 from leveler_servicebus.emulator.namespace import Namespace
+
+#: How many messages a link takes at a time that is alone: then it is asked again whether its client reads them.
+SHARE: Final = 16
 
 
 class Taker(Protocol):
@@ -35,8 +38,7 @@ class Line(Protocol):
 class Waiting:
     """A link that is attached as soon as there is a session for it."""
 
-    session_id: str | None
-    #: Try it now; whether it has been attached.
+    #: Try it now; whether it need not be tried again: it has been attached, or refused, or nobody wants it any more.
     attempt: Callable[[], bool]
     #: It has waited too long, or what it waits for is gone.
     fail: Callable[[Refused], None]
@@ -77,10 +79,11 @@ class Service:
             self._waiting.setdefault(queue, []).append(waiting)
             self._wake_at(waiting.until_ms)
 
-    def give_up(self, queue: Queue, waiting: Waiting) -> None:
-        """Its connection is gone."""
-        if waiting in self._waiting.get(queue, []):
-            self._waiting[queue].remove(waiting)
+    def forget(self, queue: Queue, refused: Refused) -> None:
+        """The queue is gone: whoever waits for it is told why."""
+        self._takers.pop(queue, None)
+        for one in self._waiting.pop(queue, []):
+            one.fail(refused)
 
     def serve(self, queue: Queue) -> None:
         """Hand out what there is: in turn, where several can take."""
@@ -90,7 +93,7 @@ class Service:
         delivered = bool(takers)
         while takers and delivered:
             able = [taker for taker in takers if taker.room() > 0]
-            share = 1 if len(able) > 1 else 1_000_000
+            share = 1 if len(able) > 1 else SHARE
             delivered = sum(taker.deliver(min(share, taker.room())) for taker in able) > 0
             takers.rotate(-1)
         self.watch(queue)

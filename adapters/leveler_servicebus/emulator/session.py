@@ -63,6 +63,8 @@ class SessionEnd:
         self.connection = connection
         self.service = connection.service
         self.links: dict[int, Link] = {}
+        #: Links that wait until they can be attached.
+        self.wanted: dict[int, Attach] = {}
         self.window = begin.incoming_window or 0
         #: Deliveries that the client has to settle: the link, and the token of the lock.
         self.unsettled: dict[int, tuple[Outgoing, bytes]] = {}
@@ -90,7 +92,7 @@ class SessionEnd:
         self._end_links(orderly=False)
 
     def _attach(self, wanted: Attach, payload: bytes) -> None:
-        if wanted.handle in self.links:
+        if wanted.handle in self.links or wanted.handle in self.wanted:
             raise DecodeError(f"handle {wanted.handle} is in use")
         attach(self, wanted)
 
@@ -134,6 +136,7 @@ class SessionEnd:
         link = self.links.pop(detach.handle, None)
         if link is not None:
             self._end_link(link, orderly=True)
+        if link is not None or self.wanted.pop(detach.handle, None) is not None:
             self.send(Detach(UInt(detach.handle), True))
 
     def _unexpected(self, performative: Any, payload: bytes) -> None:
@@ -141,6 +144,7 @@ class SessionEnd:
 
     def _end_links(self, *, orderly: bool) -> None:
         links, self.links = self.links, {}
+        self.wanted.clear()
         for link in links.values():
             self._end_link(link, orderly=orderly)
 

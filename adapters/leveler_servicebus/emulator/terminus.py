@@ -20,6 +20,7 @@ CBS: Final = "$cbs"
 MANAGEMENT: Final = "/$management"
 
 _SOURCE, _TARGET, _ERROR = ULong(0x28), ULong(0x29), ULong(0x1D)
+_COORDINATOR: Final = 0x30
 _FILTER_FIELD: Final = 7
 
 
@@ -42,6 +43,11 @@ def address(terminus: Any) -> str:
     fields = terminus.value if isinstance(terminus, Described) else terminus
     found = fields[0] if fields else None
     return found if isinstance(found, str) else ""
+
+
+def is_coordinator(target: Any) -> bool:
+    """Whether the client wants to speak about transactions."""
+    return isinstance(target, Described) and target.descriptor in (_COORDINATOR, "amqp:coordinator:list")
 
 
 def wanted_session(source: Any) -> tuple[bool, str | None]:

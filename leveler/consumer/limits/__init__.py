@@ -4,6 +4,8 @@ how many could start by then?    Limit.credit
 how long until one may start?    Limit.wait
 how many may follow each other?  Limit.series
 one starts / one has ended       Limit.start / Limit.finish; Limit.take_back for one that did not start after all
+a run takes several messages     Weighing.charge, where messages are counted and not runs
+what does it show of itself?     Shown.figures, where it has something to show
 """
 
 from leveler.consumer.limits.adaptive import AdaptiveConcurrency as AdaptiveConcurrency
@@ -16,9 +18,12 @@ from leveler.consumer.limits.breaker import State as State
 from leveler.consumer.limits.concurrency import FixedConcurrency as FixedConcurrency
 from leveler.consumer.limits.gate import Gate as Gate
 from leveler.consumer.limits.gate import Limits as Limits
+from leveler.consumer.limits.limit import Figures as Figures
 from leveler.consumer.limits.limit import Limit as Limit
 from leveler.consumer.limits.limit import Refusal as Refusal
+from leveler.consumer.limits.limit import Shown as Shown
 from leveler.consumer.limits.limit import Verdict as Verdict
+from leveler.consumer.limits.limit import Weighing as Weighing
 from leveler.consumer.limits.memory import Memory as Memory
 from leveler.consumer.limits.rate import Rate as Rate
 
@@ -27,6 +32,7 @@ __all__ = [
     "AdaptiveConcurrency",
     "Breaker",
     "BreakerPolicy",
+    "Figures",
     "FixedConcurrency",
     "Gate",
     "Limit",
@@ -35,7 +41,9 @@ __all__ = [
     "Phase",
     "Rate",
     "Refusal",
+    "Shown",
     "State",
     "Verdict",
+    "Weighing",
     "adaptive",
 ]

@@ -13,14 +13,18 @@ An outage is the breaker's: while it is not closed nothing is learnt, and then t
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from leveler.consumer.limits.breaker import State
-from leveler.consumer.limits.limit import Verdict
+from leveler.consumer.limits.limit import Figures, Verdict
 from leveler.consumer.limits.pace import Pace
 from leveler.consumer.limits.round import Algorithm, Round
 
 #: Where it starts: low enough for any downstream, and it doubles each round trip.
-FIRST_LIMIT = 4
+FIRST_LIMIT: Final = 4
+
+# Nothing that is so quick has called anybody.
+_INSTANT_SECONDS: Final = 1e-6
 
 
 class Phase(Enum):
@@ -51,6 +55,9 @@ class AdaptiveConcurrency:
         self._pace = Pace()
         self._round: Round | None = None
         self._cut_at = float("-inf")
+        # Runs under way, summed over time, up to `_moved_at`.
+        self._inside_seconds = 0.0
+        self._moved_at = 0.0
         # The limit of the last round without a refusal.
         self._sound = self.limit
         self._is_out = False
@@ -61,23 +68,25 @@ class AdaptiveConcurrency:
         return self.algorithm.base_seconds
 
     def credit(self, now: float, horizon_seconds: float) -> float:
-        return int(self.limit) - self.running + self._pace.per_second(now) * horizon_seconds
+        return int(self.limit + 0.5) - self.running + self._pace.per_second(now) * horizon_seconds
 
     def wait(self, now: float) -> float:
-        return 0.0 if self.running < int(self.limit) else float("inf")
+        return 0.0 if self.running < int(self.limit + 0.5) else float("inf")
 
     def start(self, now: float, runs: int) -> None:
-        self.running += runs
+        self._move(now, runs)
+        if self._round is None:
+            self._begin(now)
 
     def series(self, now: float, most: int) -> int:
-        return most if self.running < int(self.limit) else 0
+        return most if self.running < int(self.limit + 0.5) else 0
 
     def take_back(self, runs: int) -> None:
         self.running -= runs
 
     def finish(self, now: float, runs: int, latency_seconds: float, verdict: Verdict) -> None:
         was = self.running
-        self.running -= runs
+        self._move(now, -runs)
         self._pace.ended += runs
         if self._is_out:
             return
@@ -85,6 +94,15 @@ class AdaptiveConcurrency:
             self._served(now, runs, latency_seconds, was)
         elif verdict is Verdict.OVERLOAD:
             self._refused(now, runs, latency_seconds)
+
+    def figures(self) -> Figures:
+        shown: dict[str, float | str] = {
+            "concurrency": int(self.limit + 0.5),
+            "running": self.running,
+            "phase": self.phase.value,
+            "refused": self.refused,
+        }
+        return shown if self.base_seconds is None else {**shown, "base_seconds": self.base_seconds}
 
     def breaker_changed(self, now: float, state: State) -> None:
         """For `Breaker.listen`."""
@@ -97,34 +115,47 @@ class AdaptiveConcurrency:
 
     def _served(self, now: float, runs: int, latency_seconds: float, was: int) -> None:
         round, algorithm = self._round, self.algorithm
-        if round is None:
-            round = self._round = Round(now + algorithm.settle_seconds)
+        if round is None:  # what ends had begun in an outage
+            return
         # Others may have ended at the same moment, with nobody in their place yet. And runs that came as a series ran
         # one after another: they took one place.
-        is_full = runs == 1 and was >= 0.9 * int(self.limit) - 1
+        is_full = runs == 1 and was >= 0.9 * int(self.limit + 0.5) - 1
         if is_full and algorithm.growth:
             self.limit = self._within(self.limit + algorithm.growth)
-        if now < round.since or (algorithm.only_new and now - latency_seconds < round.since):
+        if now < round.since:
             return
         round.runs += runs
         round.full_runs += is_full
         round.inside += runs * was
         round.latency_seconds += runs * latency_seconds
         round.squares += runs * latency_seconds * latency_seconds
-        if round.runs >= algorithm.round_runs and now - round.since >= algorithm.round_seconds:
+        if (
+            round.runs >= algorithm.round_runs and now - round.since >= algorithm.round_seconds
+        ) or now >= algorithm.due_at:
             self._decide(now, round)
 
     def _decide(self, now: float, round: Round) -> None:
         self.phase = Phase.DOWNSTREAM_LIMITED if round.is_full else Phase.APP_LIMITED
         if not round.refused:
             self._sound = self.limit
-        self.limit = self._within(self.algorithm.decide(now, self.limit, round))
-        self._round = Round(now + self.algorithm.settle_seconds)
+        round.inside_seconds += self._inside_seconds
+        if round.mean_seconds > _INSTANT_SECONDS:
+            self.limit = self._within(self.algorithm.decide(now, self.limit, round))
+        self._begin(now)
+
+    def _begin(self, now: float) -> None:
+        """Another round."""
+        self._round = Round(now + self.algorithm.settle_seconds, inside_seconds=-self._inside_seconds)
+
+    def _move(self, now: float, runs: int) -> None:
+        self._inside_seconds += self.running * (now - self._moved_at)
+        self._moved_at = now
+        self.running += runs
 
     def _refused(self, now: float, runs: int, latency_seconds: float) -> None:
         self.refused += runs
         if self._round is None:
-            self._round = Round(now + self.algorithm.settle_seconds)
+            return
         self._round.refused += runs
         first = now - latency_seconds >= self._cut_at
         if first:

@@ -20,7 +20,7 @@ class Aimd:
         self.round_runs = 1.0
         self.round_seconds = 0.0
         self.settle_seconds = 0.0
-        self.only_new = False
+        self.due_at = float("inf")
         self.base_seconds: float | None = None
 
     def decide(self, now: float, limit: float, round: Round) -> float:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from leveler.consumer.limits.limit import Verdict
+from leveler.consumer.limits.limit import Figures, Verdict
 from leveler.errors import ConfigError
 
 # The first look is early, for what was only a hiccup. Then there is a second between two of them, at least.
@@ -122,6 +122,9 @@ class Breaker:
         self._running -= runs
         if self.state is State.HALF_OPEN:  # it may have been the probe: let another one start
             self.state = State.OPEN
+
+    def figures(self) -> Figures:
+        return {"breaker": self.state.value}
 
     def _count(self, now: float, runs: int, bad: bool) -> None:
         if now >= self._until:

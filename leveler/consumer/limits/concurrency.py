@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from leveler.consumer.limits.limit import Figures
 from leveler.consumer.limits.pace import Pace
 
 
@@ -31,3 +32,6 @@ class FixedConcurrency:
 
     def take_back(self, runs: int) -> None:
         self.running -= runs
+
+    def figures(self) -> Figures:
+        return {"concurrency": self.limit, "running": self.running}

@@ -10,7 +10,7 @@ from typing import Final
 
 from leveler.clock import Clock, Timer
 from leveler.consumer.limits.breaker import Breaker, State
-from leveler.consumer.limits.limit import Limit, Refusal, Verdict
+from leveler.consumer.limits.limit import Figures, Limit, Refusal, Shown, Verdict, Weighing
 from leveler.consumer.limits.memory import Memory
 
 _Waiter = tuple["asyncio.Future[bool]", int, object]
@@ -34,6 +34,7 @@ class Gate:
     def __init__(self, name: str, limits: Sequence[Limit], clock: Clock) -> None:
         self.name = name
         self.limits = tuple(limits)
+        self._weighing = [limit for limit in self.limits if isinstance(limit, Weighing)]
         self._clock = clock
         self._waiters: deque[_Waiter] = deque()
         self._timer: Timer | None = None
@@ -41,8 +42,9 @@ class Gate:
         self._listeners: list[Callable[[], object]] = []
         self._watchers: list[Callable[[], object]] = []
         self._breaker = next((limit for limit in self.limits if isinstance(limit, Breaker)), None)
+        self._down_since: float | None = None
         if self._breaker is not None:
-            self._breaker.listen(lambda now, state: self._tell_watchers())
+            self._breaker.listen(self._turn)
 
     def listen(self, changed: Callable[[], object]) -> None:
         """Call `changed` whenever more runs than before might start."""
@@ -58,10 +60,10 @@ class Gate:
     def unwatch(self, turned: Callable[[], object]) -> None:
         self._watchers.remove(turned)
 
-    @property
-    def is_down(self) -> bool:
-        """The downstream does not do its work: what fails there now says nothing about its message."""
-        return self._breaker is not None and self._breaker.state is not State.CLOSED
+    def down_seconds(self) -> float | None:
+        """For how long the downstream has not done its work, so that a failure says nothing about its message; None: it
+        does."""
+        return None if self._down_since is None else self._clock.monotonic() - self._down_since
 
     def shut_seconds(self) -> float:
         """For how long surely nothing starts, so that nothing need be held here; infinity while a probe decides."""
@@ -69,13 +71,22 @@ class Gate:
         broken = self._breaker.wait(now) if self._breaker is not None else 0.0
         return max(0.0, broken, self._paused_until - now - SHORT_PAUSE_SECONDS)
 
-    def credit(self, horizon_seconds: float) -> float:
-        """How many runs could start within the horizon, beyond those that wait already."""
+    def credit(self, horizon_seconds: float, batch_size: int = 1) -> float:
+        """How many messages could start within the horizon, beyond those that wait already.
+
+        Args:
+            horizon_seconds: how far to look ahead.
+            batch_size: a run takes as many. Where messages are counted, one more run may start before it has paid.
+        """
         now = self._clock.monotonic()
         if self._paused_until > now + horizon_seconds:
             return 0.0
         waiting = sum(runs for _, runs, _ in self._waiters) if self._waiters else 0
-        return min((limit.credit(now, horizon_seconds) for limit in self.limits), default=float("inf")) - waiting
+        runs = min((limit.credit(now, horizon_seconds) for limit in self.limits), default=float("inf")) - waiting
+        if batch_size == 1 or self._down_since is not None:  # one looks whether it is back
+            return runs
+        paid = min((limit.credit(now, horizon_seconds) for limit in self._weighing), default=float("inf"))
+        return min(runs * batch_size, max(paid, batch_size))
 
     def wait(self) -> float:
         """Seconds until one more run may start; infinity if another one must end first."""
@@ -126,8 +137,13 @@ class Gate:
         for limit in self.limits:
             limit.take_back(runs)
         self._let_others()
-        if self.is_down:  # it may have been the probe
+        if self._down_since is not None:  # it may have been the probe
             self._tell_watchers()
+
+    def charge(self, messages: int) -> None:
+        """A run that was started here takes so many messages more than one."""
+        for limit in self._weighing:
+            limit.charge(messages)
 
     def refuse(self, owner: object) -> None:
         """Send everyone of `owner` who waits away: it stops."""
@@ -152,9 +168,27 @@ class Gate:
             limit.start(now, 1)
             limit.finish(now, 1, 0.0, verdict)
 
+    def _turn(self, now: float, state: State) -> None:
+        if state is State.CLOSED:
+            self._down_since = None
+        elif self._down_since is None:
+            self._down_since = now
+        self._tell_watchers()
+
     def _tell_watchers(self) -> None:
         for turned in self._watchers:
             turned()
+
+    def figures(self) -> Figures:
+        """What its limits show of themselves, who waits for them, and how long they are paused yet."""
+        shown: dict[str, float | str] = {
+            "waiting": sum(runs for _, runs, _ in self._waiters),
+            "paused_seconds": max(0.0, self._paused_until - self._clock.monotonic()),
+        }
+        for limit in self.limits:
+            if isinstance(limit, Shown):
+                shown |= limit.figures()
+        return shown
 
     def _let_others(self) -> None:
         if self._waiters:
@@ -210,6 +244,7 @@ class Limits:
         gates: those.
         downstreams: all that there are, by name: a handler may meet others besides.
         memory: what may be held.
+        batch_size: most messages that one run takes.
     """
 
     def __init__(
@@ -217,9 +252,11 @@ class Limits:
         gates: Sequence[Gate],
         downstreams: Mapping[str, Gate] = MappingProxyType({}),
         memory: Memory | None = None,
+        batch_size: int = 1,
     ) -> None:
         self.gates = tuple(gates)
         self.memory = memory
+        self.batch_size = batch_size
         self._downstreams = downstreams
         self._refusals = 0
 
@@ -235,7 +272,8 @@ class Limits:
             gate.unwatch(turned)
 
     def credit(self, horizon_seconds: float) -> float:
-        return min(gate.credit(horizon_seconds) for gate in self.gates)
+        """How many messages could start within the horizon."""
+        return min(gate.credit(horizon_seconds, self.batch_size) for gate in self.gates)
 
     def wait(self) -> float:
         return max(gate.wait() for gate in self.gates)
@@ -280,6 +318,11 @@ class Limits:
             started.append(gate)
         return None
 
+    def charge(self, messages: int) -> None:
+        """A run that was acquired takes so many messages more than one."""
+        for gate in self.gates:
+            gate.charge(messages)
+
     def release(self, runs: int, latency_seconds: float, verdict: Verdict, refusal: Refusal | None = None) -> None:
         """`runs` have ended, after `latency_seconds` each.
 
@@ -313,9 +356,10 @@ class Limits:
         for gate in self.gates:
             gate.refuse(self)
 
-    def is_down(self) -> bool:
-        """What fails now says nothing about its message; see `Gate.is_down`."""
-        return any(gate.is_down for gate in self.gates)
+    def down_seconds(self) -> float | None:
+        """For how long one of them has been down, see `Gate.down_seconds`; None: none is."""
+        down = [seconds for gate in self.gates if (seconds := gate.down_seconds()) is not None]
+        return max(down, default=None)
 
     def shut_seconds(self) -> float:
         """For how long surely nothing starts; see `Gate.shut_seconds`."""

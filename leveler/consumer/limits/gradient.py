@@ -26,7 +26,7 @@ class Gradient:
         self.round_runs = 8.0
         self.round_seconds = 0.0
         self.settle_seconds = 0.0
-        self.only_new = False
+        self.due_at = float("inf")
         self.base_seconds: float | None = None
         self._rounds = 0
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
+
+#: What a limit shows of itself: names with their units -> a number, or a state in one word.
+Figures = Mapping[str, float | str]
 
 
 class Verdict(Enum):
@@ -50,4 +54,26 @@ class Limit(Protocol):
 
     def take_back(self, runs: int) -> None:
         """`runs` runs were to `start`, and have not."""
+        ...
+
+
+@runtime_checkable
+class Weighing(Protocol):
+    """A limit that counts messages, of which one run may take several; the others count runs."""
+
+    def charge(self, messages: int) -> None:
+        """A run that has started takes so many messages more; below 0: fewer."""
+        ...
+
+
+@runtime_checkable
+class Shown(Protocol):
+    """A limit that can be looked at while it works. Not every one has something to show."""
+
+    def figures(self) -> Figures:
+        """What it allows and where it stands, for people and for metrics; asked for a few times a second at most.
+
+        The same thing has the same name at every limit: ``concurrency`` (runs allowed at once), ``running``,
+        ``rate_per_second``, ``breaker`` (``closed``, ``open``, ``half-open``), ``phase``, ``base_seconds``.
+        """
         ...

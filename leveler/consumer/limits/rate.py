@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from leveler.consumer.limits.limit import Figures
+
 # How far a late start may be made up for. A timer is late by some milliseconds and starts that lose that time each
 # would fall short of the rate; 50 ms of catching up is 0.5 % of ten seconds, inside the promised 1 %.
 CATCH_UP_SECONDS = 0.05
@@ -38,3 +40,10 @@ class Rate:
 
     def take_back(self, runs: int) -> None:
         self._next -= runs * self._interval
+
+    def charge(self, messages: int) -> None:
+        """They are started now, and paid for by those that come after."""
+        self._next += messages * self._interval
+
+    def figures(self) -> Figures:
+        return {"rate_per_second": self.per_second}

@@ -21,6 +21,8 @@ class Round:
     squares: float = 0.0
     #: Runs that the downstream refused.
     refused: int = 0
+    #: All runs under way, summed over time: those that have not ended yet count, too.
+    inside_seconds: float = 0.0
 
     @property
     def mean_seconds(self) -> float:
@@ -35,7 +37,7 @@ class Round:
     @property
     def is_full(self) -> bool:
         """Whether the limit was what kept more from starting: only then does it say anything about the limit."""
-        return 2 * self.full_runs >= self.runs
+        return self.full_runs >= 0.8 * self.runs
 
     @property
     def per_second(self) -> float:
@@ -56,8 +58,8 @@ class Algorithm(Protocol):
     round_seconds: float
     #: So long after the last decision a round begins: what ends sooner shows what was before.
     settle_seconds: float
-    #: Whether runs count only if they began in the round, too: at once, and in favour of short ones.
-    only_new: bool
+    #: A round is over then, whatever it lacks.
+    due_at: float
     #: Latency of a call that does not wait, as far as it is known.
     base_seconds: float | None
 

@@ -11,6 +11,7 @@ The same class serves in virtual time and, behind a socket, in a process of its 
 from __future__ import annotations
 
 import heapq
+import itertools
 import random
 from abc import ABC, abstractmethod
 from collections import deque
@@ -79,12 +80,16 @@ class Downstream(ABC):
 
     def call(self, answer: Answer) -> None:
         self.calls += 1
-        if self.inside >= self.shape.bound(self.capacity):
+        if not self.capacity or self.inside >= self.shape.bound(self.capacity):
             self.refused += 1
             self._clock.call_later(REFUSAL * self.shape.latency_seconds, lambda: answer(False))
             return
         self._moved(1)
         self._enter(self._rng.gammavariate(self._alpha, self._beta), answer)
+
+    def begin(self) -> None:
+        """Count from now on, where time has not begun at 0."""
+        self._since = self._clock.monotonic()
 
     def become(self, capacity: float) -> None:
         """Serve so many at once from now on. 0 = dead: whoever is inside is refused, too."""
@@ -129,7 +134,8 @@ class InLine(Downstream):
     def __init__(self, shape: Shape, clock: Clock, rng: random.Random) -> None:
         super().__init__(shape, clock, rng)
         self._line: deque[tuple[float, Answer]] = deque()
-        self._served: dict[Answer, Timer] = {}
+        self._served: dict[int, tuple[Timer, Answer]] = {}
+        self._numbers = itertools.count()
 
     def _enter(self, work_seconds: float, answer: Answer) -> None:
         self._line.append((work_seconds, answer))
@@ -138,18 +144,19 @@ class InLine(Downstream):
     def _changed(self) -> None:
         while self._line and len(self._served) < self.capacity:
             work_seconds, answer = self._line.popleft()
-            self._served[answer] = self._clock.call_later(work_seconds, partial(self._end, answer))
+            number = next(self._numbers)
+            self._served[number] = self._clock.call_later(work_seconds, partial(self._end, number)), answer
 
-    def _end(self, answer: Answer) -> None:
-        del self._served[answer]
+    def _end(self, number: int) -> None:
+        _, answer = self._served.pop(number)
         self._moved(-1)
         self._changed()
         answer(True)
 
     def _drop(self) -> list[Answer]:
-        for timer in self._served.values():
+        for timer, _ in self._served.values():
             timer.cancel()
-        dropped = [*self._served, *(answer for _, answer in self._line)]
+        dropped = [answer for _, answer in (*self._served.values(), *self._line)]
         self._served.clear()
         self._line.clear()
         return dropped

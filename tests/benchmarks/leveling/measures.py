@@ -34,10 +34,11 @@ def measures(record: Record) -> dict[str, float]:
     if trace.name in ("half", "dead"):
         for word, (since, _) in zip(("down", "up"), trace.capacity.steps[1:], strict=True):
             found[f"adapt_{word}_s"] = _adapted(record, since)
+            found[f"adapt_{word}"] = found[f"adapt_{word}_s"] / trace.shape.latency_seconds
     if trace.name == "dead":
         since, until = trace.capacity.steps[1][0] + _NOTICED_SECONDS, trace.capacity.steps[2][0]
         found["probes_per_s"] = _between(queue.calls, since, until) / (until - since) / trace.processes
-        del found["adapt_down_s"]
+        del found["adapt_down_s"], found["adapt_down"]
     return found
 
 
@@ -65,14 +66,15 @@ def _overload(record: Record) -> float:
 
 
 def _waits(record: Record, best: Optimum) -> dict[str, float]:
-    """From arrival to completion; those that are not done count as done at the end."""
+    """From arrival to completion, of all that the optimum has done: what is not done is done at the end, at best."""
     trace = record.trace
     if trace.arrivals[-1] == 0.0:
         return {}
-    done = sorted(at - arrived for arrived, at in record.queue.done)
     ideal = sorted(done - arrived for arrived, done in zip(best.arrived, best.done, strict=True))
-    left = len(trace.arrivals) - len(done)
-    done += [trace.seconds] * left
+    last = best.arrived[-1]
+    waits = [at - arrived for arrived, at in record.queue.done if arrived <= last]
+    waiting = sorted(trace.arrivals[: len(ideal)])[len(waits) :]
+    done = sorted(waits + [trace.seconds - arrived for arrived in waiting])
     found = {}
     for word, share in (("p50", 0.5), ("p99", 0.99)):
         found[f"wait_{word}_s"] = done[int(share * (len(done) - 1))]

@@ -65,18 +65,24 @@ def _arriving(load: Load) -> Callable[[int, str], Trace]:
 
 
 def _backlog(
-    processes: int = 1, steps: Callable[[random.Random], Sequence[tuple[float, float]]] | None = None, **fixed: object
+    processes: int = 1,
+    least_knee: int = 3,
+    steps: Callable[[random.Random], Sequence[tuple[float, float]]] | None = None,
+    **fixed: object,
 ) -> Callable[[int, str], Trace]:
     """Everything is there from the beginning.
 
     Args:
         processes: that consume.
+        least_knee: of those that are drawn.
         steps: of the capacity: (from which base latency on, share of the knee).
         fixed: what is not drawn of the downstream.
     """
 
     def made(seed: int, name: str) -> Trace:
-        shape = replace(drawn(seed, name), **fixed)  # type: ignore[arg-type]
+        shape = drawn(seed, name)
+        shape = replace(shape, knee=max(least_knee, shape.knee))
+        shape = replace(shape, **fixed)  # type: ignore[arg-type]
         latency, knee = shape.latency_seconds, shape.knee
         shares = steps(random.Random(f"steps {seed} {name}")) if steps else [(0.0, 1.0)]
         seconds = latency * LENGTH * (1.5 if name == "dead" else 1)
@@ -138,12 +144,12 @@ TRACES: Final[dict[str, Callable[[int, str], Trace]]] = {
     "burst-100x": _arriving(_bursts(0.05, 100, 0.15)),
     "daily": _arriving(lambda passed: 0.75 + 0.6 * math.sin(passed * 4 * math.pi)),
     "departures": _arriving(_departing),
-    "half": _backlog(steps=lambda rng: [(0.0, 1.0), (130.0, 0.5), (260.0, 1.0)]),
+    "half": _backlog(steps=lambda rng: [(0.0, 1.0), (rng.uniform(110, 150), 0.5), (rng.uniform(240, 280), 1.0)]),
     "collapse": _backlog(kind="collapse"),
     "dead": _backlog(steps=lambda rng: [(0.0, 1.0), (200.0, 0.0), (400.0, 1.0)], latency_seconds=0.1),
     "flapping": _backlog(steps=_flapping, latency_seconds=0.1),
     "heavy": _backlog(cv=1.5, kind="soft"),
     "quota": _backlog(kind="quota"),
     "small": _backlog(knee=3, kind="soft"),
-    "fleet": _backlog(4, kind="soft", latency_seconds=0.1),
+    "fleet": _backlog(4, kind="soft", latency_seconds=0.1, least_knee=12),
 }

@@ -9,6 +9,7 @@ from typing import Final
 from tests.faults.subjects.cloudtasks import cloudtasks
 from tests.faults.subjects.rabbitmq import rabbitmq
 from tests.faults.subjects.redis import redis
+from tests.faults.subjects.servicebus import servicebus
 from tests.faults.subjects.sqlite import sqlite
 from tests.faults.subjects.sqs import sqs
 from tests.faults.subjects.storagequeue import storagequeue
@@ -18,10 +19,11 @@ SUBJECTS: Final[Mapping[str, Callable[[Place], AbstractContextManager[Subject]]]
     "sqlite": sqlite,
     "rabbitmq": rabbitmq,
     "redis": redis,
-    "sqs": sqs,
     "cloudtasks": cloudtasks,
+    "servicebus": servicebus,
+    "sqs": sqs,
     "storagequeue": storagequeue,
 }
 
 #: Those that keep the messages of one key in order.
-ORDERED: Final = frozenset({"sqlite", "redis", "sqs"})
+ORDERED: Final = frozenset({"sqlite", "redis"})

@@ -11,9 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from itertools import cycle
 from typing import Final, get_args
-from urllib.parse import parse_qs, urlsplit
 
-from tests.containers.broker import BROKERS, Options
+from tests.containers.broker import Options
 from tests.containers.find import server
 from tests.containers.port import free_ports
 from tests.containers.server import Server
@@ -45,6 +44,7 @@ def served(
     options: Options,
     alarm: Alarm | None = None,
     lasting: bool = True,
+    also: Mapping[str, Callable[[Server], None]] | None = None,
     ends: bool = True,
     more: Callable[[Proxy], Sequence[Fault]] = lambda proxy: (),
     query: str = "",
@@ -62,6 +62,7 @@ def served(
         options: its own.
         alarm: makes it run out of memory, or ends that; None if nobody can.
         lasting: whether what it has accepted survives its SIGKILL. Else it is told to end, unless asked for.
+        also: what else can be done to it, by the words for it.
         ends: whether it may be ended at all: one that keeps nothing must not.
         more: faults that only it can have.
         query: of the URL of the processes under test.
@@ -70,27 +71,28 @@ def served(
     """
     with (
         server(name, place.wish, options) as running,
-        Proxy(free_ports(), _port_of(running.url), conversation) as proxy,
+        Proxy(free_ports(), port := _port(running.url), conversation) as proxy,
     ):
-        url = BROKERS[name].url(proxy.port)
+        url = running.url.replace(f":{port}", f":{proxy.port}", 1)
         faults = [
             *(_of_the_server(running, alarm, delete, lasting=lasting) if ends else [_stopped(running)]),
+            *[Fault(word, partial(_struck, partial(act, running))) for word, act in (also or {}).items()],
             *_of_the_way(proxy),
             *_cuts(proxy, operations),
             *more(proxy),
         ]
-        yield Subject(name, running.label, _with(url, query), running.url, faults, calm_seconds, copies)
+        yield Subject(name, running.label, _with_query(url, query), running.url, faults, calm_seconds, copies)
 
 
-def _with(url: str, query: str) -> str:
-    return f"{url}{'&' if '?' in url else '?'}{query}" if query else url
+def _port(url: str) -> int:
+    """Where a server of ours listens, wherever in its URL that stands."""
+    return int(url.partition("127.0.0.1:")[2].partition("/")[0].partition("?")[0])
 
 
-def _port_of(url: str) -> int:
-    """Of the server itself, wherever its URL names it."""
-    parts = urlsplit(url)
-    at = parse_qs(parts.query).get("endpoint_url")
-    return (urlsplit(at[0]).port if at else parts.port) or 0
+def _with_query(url: str, query: str) -> str:
+    if not query:
+        return url
+    return f"{url}{'&' if '?' in url else '?'}{query}"
 
 
 def _of_the_server(
@@ -100,11 +102,11 @@ def _of_the_server(
     yield Fault("broker SIGKILLed", partial(_ended, running, running.kill), 8.0, loses=not lasting)
     if not lasting:
         yield Fault("broker SIGTERMed", partial(_ended, running, running.stop), 8.0)
+    yield Fault("broker restarted every 10 s", partial(_restarted, running, end), 3 * _RESTART_EVERY_SECONDS)
     if alarm:
         yield Fault("broker out of memory", partial(_alarmed, running, alarm), 5.0)
     yield _stopped(running)
-    yield Fault("broker restarted every 10 s", partial(_restarted, running, end), 3 * _RESTART_EVERY_SECONDS)
-    yield Fault("queue deleted", partial(_deleted, running, delete), 2.0, loses=True)
+    yield Fault("queue deleted", partial(_struck, partial(delete, running)), 2.0, loses=True)
 
 
 def _stopped(running: Server) -> Fault:
@@ -145,9 +147,9 @@ def _alarmed(running: Server, alarm: Alarm, notes: Notes) -> None:
         notes.back()
 
 
-def _deleted(running: Server, delete: Callable[[Server], None], notes: Notes) -> None:
+def _struck(act: Callable[[], None], notes: Notes) -> None:
     notes.strike()
-    delete(running)
+    act()
     notes.back()
 
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
-from tests.containers.broker import SQS
+from tests.containers.brokers.sqs import SQS
 from tests.containers.server import Server
 from tests.faults.load import QUEUE
 from tests.faults.subjects.served import served

@@ -65,7 +65,9 @@ class Subject:
     #: Whether what is retried, returned or dead-lettered is a copy whose source is acknowledged afterwards, with no
     #: answer to that: a fault between the two leaves both.
     copies: bool = False
-    #: Whether a completion is an answer that nobody confirms: a fault behind it leaves the message.
-    answers: bool = False
-    #: How long a run may take; less than the lease where no lease can be extended.
+    #: Where a completion is an answer that nobody confirms, a fault behind it leaves the message; and a process that
+    #: was frozen answers requests that nobody waits for any more. For so many seconds after; 0 = it is confirmed.
+    answers_seconds: float = 0.0
+    #: Of the queue; and how long a run may take, which is less where no lease can be extended.
+    lease_seconds: float = 2.0
     timeout_seconds: float = 30.0

@@ -12,6 +12,7 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader, ProtocolHeader
 
 from tests.faults.wire.amqp import AmqpConversation
+from tests.faults.wire.amqp1 import Amqp1Conversation
 from tests.faults.wire.http import HttpConversation, Request
 from tests.faults.wire.resp import RespConversation
 from tests.faults.wire.sqs import Mood, SqsConversation
@@ -204,3 +205,50 @@ def test_half_of_a_batch_is_not_done_and_said_to_have_failed() -> None:
     [answer] = talk.replies(sqs_answer(b'{"Successful": [{"Id": "0"}, {"Id": "2"}]}'))
     assert b'{"Entries": [{"Id": "0"}, {"Id": "2"}]}' in sent.data
     assert b'"Failed": [{"Id": "1"' in answer.data
+
+
+def frame(performative: int, payload: bytes = b"", *, kind: int = 0) -> bytes:
+    body = bytes([0x00, 0x53, performative, 0xC0, 0x01, 0x00]) + payload
+    return (len(body) + 8).to_bytes(4, "big") + bytes([2, kind, 0, 0]) + body
+
+
+_HEARTBEAT = b"\x00\x00\x00\x08\x02\x00\x00\x00"
+_OPEN = [b"AMQP\x03\x01\x00\x00", frame(0x41, kind=1), b"AMQP\x00\x01\x00\x00", frame(0x10), _HEARTBEAT]
+#: What a client of Service Bus says, and what it is told; a transfer may hold what looks like another frame.
+TOLD = [
+    *_OPEN,
+    frame(0x14, b"operation put-token"),
+    frame(0x14, frame(0x15)),
+    frame(0x14, b"com.microsoft:update-disposition com.microsoft:server-timeout"),
+    frame(0x14, b"com.microsoft:renew-lock com.microsoft:server-timeout"),
+    frame(0x14, b"com.microsoft:peek-message com.microsoft:server-timeout"),
+    frame(0x15),
+]
+HEARD = [
+    *_OPEN,
+    frame(0x14, b"status-code"),
+    frame(0x15),
+    frame(0x14, b"statusCode"),
+    frame(0x14, b"a message"),
+]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 8, 64, 10_000])
+def test_operations_of_service_bus_are_recognised_across_the_borders_of_chunks(size: int) -> None:
+    talk = Amqp1Conversation()
+    requests = in_chunks(talk.requests, b"".join(TOLD[:8]), size)
+    replies = in_chunks(talk.replies, b"".join(HEARD), size)
+    assert [unit.data for unit in requests] == TOLD[:8]
+    assert [unit.data for unit in replies] == HEARD
+    assert [unit.name for unit in requests] == [*[""] * 6, "send", "settle"]
+    assert [unit.name for unit in replies] == [*[""] * 5, "settle reply", "send reply", "settle reply", "delivery"]
+
+
+def test_what_service_bus_answers_is_called_by_what_was_asked() -> None:
+    talk = Amqp1Conversation()
+    names = []
+    for asked in TOLD[7:10]:
+        [unit] = talk.requests(asked)
+        [reply] = talk.replies(frame(0x14, b"statusCode"))
+        names += [unit.name, reply.name]
+    assert names == ["settle", "settle reply", "renew", "renew reply", "", ""]

@@ -112,6 +112,16 @@ def _wrongly_given_back(one: Handout, end: End, last: str | None, outcome: Outco
     return "too soon" if last in LATER and one.process not in outcome.ledger.stops and not end.delay_seconds else ""
 
 
+def _ended_processes(one: Handout, outcome: Outcome) -> bool:
+    """Whether it has been started alone often enough without an end that anybody has heard of."""
+    scenario = outcome.scenario
+    if outcome.can.solos == "attempts":
+        return one.attempt > scenario.max_deliveries
+    unheard = [earlier for earlier in one.order.handouts if earlier.solo and earlier.end is None]
+    began = [earlier for earlier in unheard if earlier.runs or earlier.touched]
+    return len(began) >= scenario.max_deliveries - scenario.max_attempts
+
+
 def _had_to_die(one: Handout, reason: str, outcome: Outcome) -> bool:
     last = one.runs[-1].outcome if one.runs else None
     exhausted = one.attempt >= outcome.scenario.max_attempts
@@ -125,7 +135,7 @@ def _had_to_die(one: Handout, reason: str, outcome: Outcome) -> bool:
         case "unknown-type":
             return not one.runs and one.order.kind == "unknown" and exhausted
         case "crash-loop":
-            return not one.runs and one.attempt > outcome.scenario.max_deliveries
+            return not one.runs and _ended_processes(one, outcome)
         case "expired":
             return not one.runs and one.order.kind == "stale"
     return False

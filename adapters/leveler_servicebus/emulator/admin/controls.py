@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
+from leveler_servicebus.emulator.entity.queue import Queue
+
 
 class Controlled(Protocol):
     """What can be told."""
@@ -14,7 +16,7 @@ class Controlled(Protocol):
     def be_busy(self, seconds: float) -> None: ...
     def detach(self, entity: str | None = None) -> int: ...
     def cut(self) -> int: ...
-    def gone(self, entity: str) -> None: ...
+    def gone(self, queue: Queue) -> None: ...
 
 
 class Controls:
@@ -48,9 +50,9 @@ class Controls:
         except TypeError as error:
             raise ValueError(f"{name}: {error}") from error
 
-    def gone(self, entity: str) -> None:
-        """A queue has been deleted."""
-        self._emulator.gone(entity)
+    def gone(self, queue: Queue) -> None:
+        """It has been deleted."""
+        self._emulator.gone(queue)
 
 
 def _clock(emulator: Controlled, *, forward_seconds: float) -> None:

@@ -49,7 +49,6 @@ class AdminServer:
 
 class _Handler(BaseHTTPRequestHandler):
     tls: ssl.SSLContext | None
-    protocol_version = "HTTP/1.1"
     timeout = _CLIENT_SECONDS
 
     @staticmethod
@@ -66,6 +65,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.scheme = "https" if secure else "http"
         super().setup()
 
+    def finish(self) -> None:
+        """The server closes what it has accepted, and knows nothing of TLS around it."""
+        super().finish()
+        self.request.close()
+
     def do_GET(self) -> None:
         self._answer()
 
@@ -79,15 +83,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        length = int(self.headers.get("Content-Length") or 0)
-        if length > _MOST_BYTES:
+        said = self.headers.get("Content-Length") or "0"
+        if not said.isdecimal() or int(said) > _MOST_BYTES:
             self.send_error(413)
             return
         request = Request(
             method=self.command,
             target=self.path,
             headers={name.lower(): value for name, value in self.headers.items()},
-            body=self.rfile.read(length),
+            body=self.rfile.read(int(said)),
             base=f"{self.scheme}://{self.headers.get('Host', 'localhost')}",
         )
         response = self.ask(request)

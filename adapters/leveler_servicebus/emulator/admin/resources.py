@@ -93,8 +93,9 @@ class Resources:
         if request.method == "PUT":
             return self._put(request, path)
         if request.method == "DELETE":
-            self._namespace.delete(self._find(path))
-            self._controls.gone(path)
+            queue = self._find(path)
+            self._namespace.delete(queue)
+            self._controls.gone(queue)
             return Response(200)
         raise LookupError(f"there is nothing to {request.method} at '{path}'")
 

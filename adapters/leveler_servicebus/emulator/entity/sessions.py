@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from leveler_servicebus.emulator.entity.due import Due
 from leveler_servicebus.emulator.entity.refusal import SESSION_CANNOT_BE_LOCKED, SESSION_LOCK_LOST, Refused
 
 
@@ -32,7 +33,7 @@ class Sessions:
         self._by_id: dict[str, Session] = {}
         # Sessions with something to take that nobody has locked; who waits longest stands first.
         self._waiting: dict[str, None] = {}
-        self._expiry: list[tuple[int, str]] = []
+        self._lock_ends = Due(self._locked_until)
 
     def __iter__(self) -> Iterator[Session]:
         return iter(self._by_id.values())
@@ -85,7 +86,7 @@ class Sessions:
 
     def extend(self, session: Session, until_ms: int) -> None:
         session.locked_until_ms = until_ms
-        heapq.heappush(self._expiry, (until_ms, session.session_id))
+        self._lock_ends.add(until_ms, session.session_id)
 
     def unlock(self, session: Session) -> None:
         session.owner = None
@@ -95,18 +96,19 @@ class Sessions:
 
     def expired(self, now_ms: int) -> Iterator[Session]:
         """Sessions whose lock has ended; the caller unlocks them."""
-        while self._expiry and self._expiry[0][0] <= now_ms:
-            _, session_id = heapq.heappop(self._expiry)
-            session = self._by_id.get(session_id)
-            if session is not None and session.owner is not None and session.locked_until_ms <= now_ms:
-                yield session
+        for session_id in self._lock_ends.pop(now_ms):
+            yield self._by_id[session_id]
 
     def next_due_ms(self) -> int | None:
-        return self._expiry[0][0] if self._expiry else None
+        return self._lock_ends.next_ms()
 
     def nothing_ready(self, session: Session) -> None:
         """What was said to be ready is gone."""
         self._waiting.pop(session.session_id, None)
+
+    def _locked_until(self, session_id: str) -> int | None:
+        session = self._by_id[session_id]
+        return None if session.owner is None else session.locked_until_ms
 
     def _next_waiting(self) -> str | None:
         return next(iter(self._waiting), None)

@@ -25,6 +25,7 @@ from leveler.testing.contract.cases import (
     queues,
     receive,
     send,
+    solos,
 )
 
 TOPICS: Final[tuple[ModuleType, ...]] = (
@@ -35,6 +36,7 @@ TOPICS: Final[tuple[ModuleType, ...]] = (
     receive,
     lease,
     attempts,
+    solos,
     delay,
     ordering,
     priority,

@@ -1,0 +1,56 @@
+"""Worker: an app that consumes until it is told to stop, then drains; it shows its figures where it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Collection
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Any
+
+from leveler.monitor.address import Address
+from leveler.runtime import Runtime
+
+
+async def work(runtime: Runtime, state: Any, only: Collection[str] | None) -> int:
+    """Consume until SIGTERM or SIGINT, then drain; a second signal gives everything back at once.
+
+    Args:
+        runtime: open.
+        state: what the app's lifespan yielded.
+        only: these queues; None = all that have handlers.
+
+    Returns:
+        The exit code: 0, or 1 if deliveries had to be left to the end of their lease.
+    """
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            runtime.hurry()
+        stop.set()
+
+    async with _listening(runtime):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, on_signal)
+        try:
+            await runtime.consume(only, state)
+            await runtime.until(stop)
+            left = await runtime.drain(runtime.settings.drain_timeout_seconds)
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+    return 1 if left else 0
+
+
+def _listening(runtime: Runtime) -> AbstractAsyncContextManager[object]:
+    """Shows the figures while it is entered, where the settings want that."""
+    settings = runtime.settings
+    if settings.listen is None:
+        return nullcontext()
+    # Here, because an HTTP server takes long to import, and most workers show nothing.
+    from leveler.monitor.endpoint import Endpoint
+
+    address = Address.of(settings.listen)
+    return Endpoint(address, settings.listen_token, figures=runtime.figures, ready=lambda: runtime.health().ready)
