@@ -70,17 +70,22 @@ class Calls:
         """
         if (line := self._line) is None:
             raise NotStarted(f"{self.place} is not open: use the adapter inside 'async with'")
+        loop = asyncio.get_running_loop()
+        asked_at = loop.time()
         try:
             async with line.used() as client, asyncio.timeout(within or self.deadline_seconds):
-                return await getattr(client, operation)(**parameters)
+                answer = await getattr(client, operation)(**parameters)
+            line.heard_at = loop.time()
+            return answer
         except TimeoutError as error:
-            await self._leave(line)
+            if line.heard_at < asked_at:
+                await self._leave(line)
             raise translate(error, self.place, doing) from error
         except Exception as error:
             raise translate(error, self.place, doing) from error
 
     async def _leave(self, silent: Line) -> None:
-        """Other connections of that client may be as silent as the one that did not answer: have new ones."""
+        """Nothing has answered for so long, so its other connections may be as dead as that one: have new ones."""
         async with self._leaving:
             if self._line is not silent:  # somebody has done it, or all is over
                 return

@@ -20,7 +20,7 @@ _ATTRIBUTES: Final = list(ATTRIBUTES)
 #: A poll whose time is over answers at once; a silent one is worth no longer than this.
 _ANSWER_SECONDS: Final = 5.0
 #: What a settlement gets at least, however short the lease.
-_LEAST_SECONDS: Final = 1.0
+_LEAST_SECONDS: Final = 1.5
 
 
 class Change(NamedTuple):

@@ -109,7 +109,7 @@ def _with_content(message: bytes, content: dict[str, Any], status: bytes = b"") 
     """The same message with another content."""
     lines = message.partition(END_OF_HEAD)[0].split(b"\r\n")
     first = b"HTTP/1.1 " + status if status else lines[0]
-    drop = (b"content-length", b"transfer-encoding", b"x-amz-crc32")
+    drop = (b"content-length", b"transfer-encoding", b"x-amz-crc32", b"x-amzn-query-error")
     kept = [line for line in lines[1:] if line.partition(b":")[0].strip().lower() not in drop]
     body = json.dumps(content).encode()
     return b"\r\n".join([first, *kept, b"content-length: %d" % len(body)]) + END_OF_HEAD + body

@@ -188,10 +188,12 @@ def test_requests_of_sqs_and_their_answers_are_recognised_across_the_borders_of_
 def test_what_is_throttled_is_not_done() -> None:
     talk = SqsConversation(Mood(throttles=True))
     [sent] = talk.requests(sqs_request("SendMessageBatch"))
-    [answer] = talk.replies(sqs_answer(b'{"__type": "InvalidAction"}'))
+    said = sqs_answer(b'{"__type": "InvalidAction"}').replace(b"\r\n", b"\r\nx-amzn-query-error: InvalidAction\r\n", 1)
+    [answer] = talk.replies(said)
     assert b"AmazonSQS.SendMessageBatch" not in sent.data
     assert b"400 Bad Request" in answer.data
     assert b"RequestThrottled" in answer.data
+    assert b"InvalidAction" not in answer.data
     [sent] = talk.requests(sqs_request("SendMessageBatch"))
     assert sent.data == sqs_request("SendMessageBatch")
 
