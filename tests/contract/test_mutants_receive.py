@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
+from leveler_memory.leases import Owner
+from leveler_memory.queue import MemoryQueue
 from leveler_memory.receiver import MemoryReceiver
 
 from leveler.adapter import INFINITE, Delivery
@@ -114,6 +116,21 @@ class BlocksReceiveWhileItSettles(MemoryReceiver):
         await super().complete(deliveries)
 
 
+class ForgetsHowManyBytesItMayBring(MemoryReceiver):
+    def bound_bytes(self, most: int) -> None:
+        """Never heard of it."""
+
+
+class DoesNotTellTheReceiveUnderWay(MemoryReceiver):
+    def bound_bytes(self, most: int) -> None:
+        self._most_bytes = most
+
+
+class LetsLargeOnesWaitForEver(MemoryQueue):
+    def take_within(self, most_bytes: float, count: int, owner: Owner, now: float) -> list[Delivery]:
+        return super().take_within(most_bytes, count, owner, now) if most_bytes >= 50 else []
+
+
 #: What is broken, and the cases that must notice.
 MUTANTS: Mapping[type, Sequence[str]] = {
     GivesMoreThanAsked: ["receive-no_more_comes_than_was_asked_for"],
@@ -138,6 +155,9 @@ MUTANTS: Mapping[type, Sequence[str]] = {
     ],
     TakesSomeInTheMomentOfStopping: ["flow-nothing_is_lost_in_a_receive_that_is_stopped"],
     BlocksReceiveWhileItSettles: ["receive-receive_runs_beside_settlements"],
+    ForgetsHowManyBytesItMayBring: ["receive-no_more_bytes_come_than_were_allowed"],
+    DoesNotTellTheReceiveUnderWay: ["receive-a_receive_that_waits_for_room_hears_that_there_is_some"],
+    LetsLargeOnesWaitForEver: ["receive-what_is_larger_than_was_allowed_comes_alone"],
 }
 
 

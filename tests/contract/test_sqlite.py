@@ -46,4 +46,4 @@ def test_the_contract_holds_in_real_time(tmp_path: Path, topic: str) -> None:
     """Most of a case is waiting, so the cases of a topic run side by side."""
     report = asyncio.run(run(SQLite(tmp_path, SystemClock), only=f"{topic}-", jobs=8))
     assert [f"{result.case}: {result.why}" for result in report.results if result.verdict == "failed"] == []
-    assert any(result.verdict == "passed" for result in report.results)
+    assert {result.verdict for result in report.results} <= {"passed", "gated"}

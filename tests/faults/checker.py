@@ -185,8 +185,9 @@ def check(
     verdict.sent_again = resent.total()
     cut = unsettled + verdict.flight.doubtful if copies else unconfirmed
     verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > cut[id] + resent[id])
-    # A copy whose source was not answered goes its own way beside it.
-    lives = Counter(dict.fromkeys(starts, 1)) + resent + (verdict.flight.doubtful if answers_seconds else Counter())
+    # A copy whose source was not answered goes its own way beside it; so may one that was under way when a fault hit.
+    twins = verdict.flight.doubtful + Counter(id for id, _ in verdict.flight.struck) if copies else Counter[str]()
+    lives = Counter(dict.fromkeys(starts, 1)) + resent + twins
     verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * lives[id])
     # A long run may be hit every time, and then nobody can tell it from a killer.
     good = {id for id in dead if kind_of(id) not in POISON}
