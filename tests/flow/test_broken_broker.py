@@ -87,6 +87,21 @@ async def test_a_receiver_lost_with_deliveries_in_the_buffer_loses_none(stage: S
         assert t.dead == []
 
 
+async def test_what_is_lost_while_it_waits_for_the_limits_is_not_started(stage: Stage) -> None:
+    async def handle(order: int) -> None: ...
+
+    async with stage.run(stage.app(handle, concurrency=4, rate=0.1)) as t:
+        await t.send(QUEUE, 0)
+        await t.drain()
+        await t.send(QUEUE, 1)
+        await t.advance(5)
+        assert len(t.started) == 1  # the other one is here, and waits for its turn
+        await t.adapter.lose_receivers()
+        await t.advance(60)
+        assert [event.message.body for event in t.started] == [b"0", b"1"]
+        assert len(t.completed) == 2
+
+
 async def test_a_receiver_lost_while_handlers_run_costs_an_attempt_and_no_message(stage: Stage) -> None:
     told: list[bool] = []
 
