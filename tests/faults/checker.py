@@ -124,6 +124,7 @@ def check(
     may_lose: bool = False,
     copies: bool = False,
     answers_seconds: float = 0.0,
+    tells: bool = False,
 ) -> Verdict:
     """Judge.
 
@@ -136,6 +137,7 @@ def check(
         ordered: check the order per key.
         copies: what is retried, returned or dead-lettered is a copy, whose source is acknowledged without an answer.
         may_lose: a fault took messages along; that they are gone must have been said.
+        tells: see `flight_of`.
         answers_seconds: a completion is an answer that nobody confirms, and is in doubt for so long after a fault.
     """
     ids: dict[str, set[str]] = defaultdict(set)
@@ -171,7 +173,7 @@ def check(
         stuck=remaining,
         duplicated=sum(count - 1 for count in effects.values()),
     )
-    verdict.flight = flight_of(entries, answers_seconds=answers_seconds)
+    verdict.flight = flight_of(entries, answers_seconds=answers_seconds, tells=tells)
     verdict.may_lose = may_lose
     verdict.copies = copies
     verdict.said = sorted({entry.detail for entry in entries if entry.kind == LOG})

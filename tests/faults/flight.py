@@ -14,6 +14,11 @@ from tests.faults.load import KILLERS, kind_of
 _SILENT: Final = ("half-open", "silent")
 
 
+#: A fault under which the broker gives away what is still leased, and its leases as the harness has them: whoever
+#: completes such a message cannot know that somebody else has it, too.
+_CUTS_LEASES: Final = "leases that end early"
+_LEASE_SECONDS: Final = 2.0
+
 #: How long what was sent may still be on its way, and a process not yet know that there is no way any more.
 _ON_ITS_WAY_SECONDS: Final = 1.0
 
@@ -39,14 +44,16 @@ class Flight:
     recoveries: list[float] = field(default_factory=list[float])
 
 
-def flight_of(entries: Sequence[Entry], *, answers_seconds: float = 0.0) -> Flight:
+def flight_of(entries: Sequence[Entry], *, answers_seconds: float = 0.0, tells: bool = False) -> Flight:
     """Of a whole ledger, in the order of time.
 
     Args:
         entries: all of it.
+        tells: the broker is told of a completion and does not say when it is safe: what was told a moment before it
+            died is in doubt.
         answers_seconds: nobody confirms a completion, so it is in doubt, too; of a process that was struck for so long.
     """
-    walk = _Walk(answers_seconds)
+    walk = _Walk(answers_seconds, tells)
     last = {entry.process: index for index, entry in enumerate(entries)}
     for index, entry in enumerate(entries):
         walk.take(entry)
@@ -56,9 +63,14 @@ def flight_of(entries: Sequence[Entry], *, answers_seconds: float = 0.0) -> Flig
 
 
 class _Walk:
-    def __init__(self, answers_seconds: float) -> None:
+    def __init__(self, answers_seconds: float, tells: bool) -> None:
         self.flight = Flight()
         self._answers_seconds = answers_seconds
+        self._tells = tells
+        self._told: deque[Entry] = deque()
+        #: What is told until then is in doubt.
+        self._doubted_until = float("-inf")
+        self._cuts_leases = False
         self._struck_process_at: dict[str, float] = {}
         self.open_runs: defaultdict[str, set[str]] = defaultdict(set)
         self._attempts: dict[str, int] = {}
@@ -94,6 +106,7 @@ class _Walk:
                 self.flight.at_risk += len(self._threatened or ())
                 self._threatened = None
                 self._over_at = entry.at
+                self._doubted_until = entry.at + _LEASE_SECONDS if self._cuts_leases else float("-inf")
 
     def _accepted(self, entry: Entry) -> None:
         self._waiting.add(entry.id)
@@ -117,6 +130,7 @@ class _Walk:
         if self._threatened is not None:
             self._threatened.discard(entry.id)
         if entry.kind == COMPLETED and not self._answers_seconds:
+            self._has_told(entry)
             return
         self._settled.append(entry)
         while self._settled[0].at < entry.at - _ON_ITS_WAY_SECONDS:
@@ -126,6 +140,13 @@ class _Walk:
             self.flight.doubtful[entry.id] += 1
         if entry.detail == "MessageDeadLettered":
             self._waiting.discard(entry.id)
+
+    def _has_told(self, entry: Entry) -> None:
+        if entry.at < self._doubted_until:
+            self.flight.doubtful[entry.id] += 1
+        self._told.append(entry)
+        while self._told[0].at < entry.at - _ON_ITS_WAY_SECONDS:
+            self._told.popleft()
 
     def end(self, last: Entry) -> None:
         """That process is dead, and has nothing in hand any more."""
@@ -153,6 +174,12 @@ class _Walk:
             self.flight.at_risk += sum(map(len, hit))
         else:
             self._doubt(entry)
+            self._cuts_leases = entry.detail.startswith(_CUTS_LEASES)
+            if self._cuts_leases:
+                self._doubted_until = float("inf")
+            elif self._tells and entry.id == "broker":
+                self._doubted_until = float("inf")
+                self.flight.doubtful.update(told.id for told in self._told if told.at >= entry.at - _ON_ITS_WAY_SECONDS)
             self._threatened = (self._threatened or set()).union(*hit)
             self._since = None
 

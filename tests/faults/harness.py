@@ -133,6 +133,7 @@ class Harness:
             may_lose=may_lose,
             copies=self._subject.copies,
             answers_seconds=self._subject.answers_seconds,
+            tells=self._subject.tells,
         )
         return Outcome(verdict, self._done, self._missed, self._stops, time.monotonic() - began)
 

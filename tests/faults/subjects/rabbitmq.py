@@ -32,6 +32,7 @@ def rabbitmq(place: Place) -> Iterator[Subject]:
         options={},
         query="heartbeat_seconds=2",  # so that half-open connections are noticed while a run lasts
         copies=True,
+        tells=True,
         # A server that is killed within half a second of a queue's declaration does not find that queue again (see the
         # README): those for the usual delays are made first.
         calm_seconds=6.0,

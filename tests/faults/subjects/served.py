@@ -49,6 +49,7 @@ def served(
     more: Callable[[Proxy], Sequence[Fault]] = lambda proxy: (),
     query: str = "",
     copies: bool = False,
+    tells: bool = False,
     calm_seconds: float = 0.0,
 ) -> Iterator[Subject]:
     """The broker, running behind a proxy.
@@ -68,6 +69,7 @@ def served(
         query: of the URL of the processes under test.
         calm_seconds: how long it runs in peace before the first fault.
         copies: whether settlements other than a completion are made of copies.
+        tells: whether nobody says when a completion is safe on its disk.
     """
     with (
         server(name, place.wish, options) as running,
@@ -81,7 +83,7 @@ def served(
             *_cuts(proxy, operations),
             *more(proxy),
         ]
-        yield Subject(name, running.label, _with_query(url, query), running.url, faults, calm_seconds, copies)
+        yield Subject(name, running.label, _with_query(url, query), running.url, faults, calm_seconds, copies, tells)
 
 
 def _port(url: str) -> int:

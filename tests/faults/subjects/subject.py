@@ -65,6 +65,9 @@ class Subject:
     #: Whether what is retried, returned or dead-lettered is a copy whose source is acknowledged afterwards, with no
     #: answer to that: a fault between the two leaves both.
     copies: bool = False
+    #: Whether it is told of a completion and does not say when that is safe on its disk: one that was told a moment
+    #: before its SIGKILL may come back.
+    tells: bool = False
     #: Where a completion is an answer that nobody confirms, a fault behind it leaves the message; and a process that
     #: was frozen answers requests that nobody waits for any more. For so many seconds after; 0 = it is confirmed.
     answers_seconds: float = 0.0
