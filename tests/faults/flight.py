@@ -51,7 +51,7 @@ def flight_of(entries: Sequence[Entry], *, answers_seconds: float = 0.0, tells: 
         entries: all of it.
         tells: the broker is told of a completion and does not say when it is safe: what was told a moment before it
             died is in doubt.
-        answers_seconds: nobody confirms a completion, so it is in doubt, too; of a process that was struck for so long.
+        answers_seconds: nobody confirms a completion, so it is in doubt, too, for so long after a fault.
     """
     walk = _Walk(answers_seconds, tells)
     last = {entry.process: index for index, entry in enumerate(entries)}
@@ -136,7 +136,8 @@ class _Walk:
         while self._settled[0].at < entry.at - _ON_ITS_WAY_SECONDS:
             self._settled.popleft()
         thawed = entry.at < self._struck_process_at.get(entry.process, -1e9) + self._answers_seconds
-        if self._threatened is not None or entry.at < self._over_at + _ON_ITS_WAY_SECONDS or thawed:
+        on_its_way = max(_ON_ITS_WAY_SECONDS, self._answers_seconds)
+        if self._threatened is not None or entry.at < self._over_at + on_its_way or thawed:
             self.flight.doubtful[entry.id] += 1
         if entry.detail == "MessageDeadLettered":
             self._waiting.discard(entry.id)

@@ -39,5 +39,5 @@ def test_large_messages_are_held_within_the_budget_and_the_process_stays_small(t
     """Sixty-four megabytes wait, of which four may be here."""
     few = measured(f"sqlite:///{tmp_path}/few.db?max_message_bytes={MIB}", 4, MIB - KIB, 4 * MIB)
     many = measured(f"sqlite:///{tmp_path}/many.db?max_message_bytes={MIB}", 64, MIB - KIB, 4 * MIB)
-    assert 2 * MIB <= many["held_bytes"] <= 4 * MIB
+    assert MIB - KIB <= many["held_bytes"] <= 4 * MIB
     assert many["rss_mib"] <= few["rss_mib"] + 16
