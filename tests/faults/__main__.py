@@ -106,6 +106,7 @@ def figures_of(outcome: Outcome) -> dict[str, object]:
         "faults": outcome.faults,
         "missed": outcome.missed,
         "seconds": outcome.seconds,
+        "histories": outcome.histories,
     }
 
 
@@ -137,7 +138,10 @@ def report(subject: str, plan: Plan, outcome: Outcome) -> str:
     title = f"{subject}{' ordered' if plan.ordered else ''}, seed {plan.seed}"
     if plan.plant:
         title += f", planted: {plan.plant}"
-    return "\n".join([title, *(f"  {name:<30} {value}" for name, value in rows.items())])
+    lines = [title, *(f"  {name:<30} {value}" for name, value in rows.items())]
+    for id, history in outcome.histories.items():
+        lines += [f"  {id}", *(f"    {line}" for line in history)]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

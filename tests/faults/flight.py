@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.faults.ledger import COMPLETED, Entry
+from tests.faults.ledger import COMPLETED, FAULT, Entry
 from tests.faults.load import KILLERS, kind_of
 
 #: Faults after which a connection stays open and says nothing any more; see subjects/served.py.
@@ -54,12 +54,25 @@ def flight_of(entries: Sequence[Entry], *, answers_seconds: float = 0.0, tells: 
         answers_seconds: nobody confirms a completion, so it is in doubt, too, for so long after a fault.
     """
     walk = _Walk(answers_seconds, tells)
-    last = {entry.process: index for index, entry in enumerate(entries)}
+    ends = _ends(entries)
     for index, entry in enumerate(entries):
         walk.take(entry)
-        if last[entry.process] == index:
-            walk.end(entry)
+        for process in ends[index]:
+            walk.end(process, entry)
     return walk.flight
+
+
+def _ends(entries: Sequence[Entry]) -> Mapping[int, Sequence[str]]:
+    """The processes that end with each entry: with the last that they wrote, or the fault that hit them after it."""
+    last = {entry.process: index for index, entry in enumerate(entries)}
+    for index, entry in enumerate(entries):
+        struck = f"worker-{entry.id}"
+        if entry.kind == FAULT and struck in last:
+            last[struck] = max(last[struck], index)
+    ends: defaultdict[int, list[str]] = defaultdict(list)
+    for process, index in last.items():
+        ends[index].append(process)
+    return ends
 
 
 class _Walk:
@@ -149,10 +162,10 @@ class _Walk:
         while self._told[0].at < entry.at - _ON_ITS_WAY_SECONDS:
             self._told.popleft()
 
-    def end(self, last: Entry) -> None:
+    def end(self, process: str, now: Entry) -> None:
         """That process is dead, and has nothing in hand any more."""
-        self.open_runs.pop(last.process, None)
-        self._doubt(last, last.process)
+        self.open_runs.pop(process, None)
+        self._doubt(now, process)
 
     def _doubt(self, now: Entry, process: str = "") -> None:
         """What was settled a moment ago may not have arrived."""
