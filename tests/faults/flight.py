@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from tests.faults.doubt import Doubt
 from tests.faults.ledger import COMPLETED, FAULT, Entry
 from tests.faults.load import KILLERS, kind_of
 
@@ -44,16 +45,14 @@ class Flight:
     recoveries: list[float] = field(default_factory=list[float])
 
 
-def flight_of(entries: Sequence[Entry], *, answers_seconds: float = 0.0, tells: bool = False) -> Flight:
+def flight_of(entries: Sequence[Entry], doubt: Doubt) -> Flight:
     """Of a whole ledger, in the order of time.
 
     Args:
         entries: all of it.
-        tells: the broker is told of a completion and does not say when it is safe: what was told a moment before it
-            died is in doubt.
-        answers_seconds: nobody confirms a completion, so it is in doubt, too, for so long after a fault.
+        doubt: which settlements a fault may undo.
     """
-    walk = _Walk(answers_seconds, tells)
+    walk = _Walk(doubt)
     ends = _ends(entries)
     for index, entry in enumerate(entries):
         walk.take(entry)
@@ -76,10 +75,9 @@ def _ends(entries: Sequence[Entry]) -> Mapping[int, Sequence[str]]:
 
 
 class _Walk:
-    def __init__(self, answers_seconds: float, tells: bool) -> None:
+    def __init__(self, doubt: Doubt) -> None:
         self.flight = Flight()
-        self._answers_seconds = answers_seconds
-        self._tells = tells
+        self._doubt = doubt
         self._told: deque[Entry] = deque()
         #: What is told until then is in doubt.
         self._doubted_until = float("-inf")
@@ -142,14 +140,14 @@ class _Walk:
         self.open_runs[entry.process].discard(entry.id)
         if self._threatened is not None:
             self._threatened.discard(entry.id)
-        if entry.kind == COMPLETED and not self._answers_seconds:
+        if entry.kind == COMPLETED and not self._doubt.answers_seconds:
             self._has_told(entry)
             return
         self._settled.append(entry)
         while self._settled[0].at < entry.at - _ON_ITS_WAY_SECONDS:
             self._settled.popleft()
-        thawed = entry.at < self._struck_process_at.get(entry.process, -1e9) + self._answers_seconds
-        on_its_way = max(_ON_ITS_WAY_SECONDS, self._answers_seconds)
+        thawed = entry.at < self._struck_process_at.get(entry.process, -1e9) + self._doubt.answers_seconds
+        on_its_way = max(_ON_ITS_WAY_SECONDS, self._doubt.answers_seconds)
         if self._threatened is not None or entry.at < self._over_at + on_its_way or thawed:
             self.flight.doubtful[entry.id] += 1
         if entry.detail == "MessageDeadLettered":
@@ -165,9 +163,9 @@ class _Walk:
     def end(self, process: str, now: Entry) -> None:
         """That process is dead, and has nothing in hand any more."""
         self.open_runs.pop(process, None)
-        self._doubt(now, process)
+        self._unsure(now, process)
 
-    def _doubt(self, now: Entry, process: str = "") -> None:
+    def _unsure(self, now: Entry, process: str = "") -> None:
         """What was settled a moment ago may not have arrived."""
         doubtful = [
             entry
@@ -187,11 +185,11 @@ class _Walk:
             self._struck_process_at[f"worker-{entry.id}"] = entry.at
             self.flight.at_risk += sum(map(len, hit))
         else:
-            self._doubt(entry)
+            self._unsure(entry)
             self._cuts_leases = entry.detail.startswith(_CUTS_LEASES)
             if self._cuts_leases:
                 self._doubted_until = float("inf")
-            elif self._tells and entry.id == "broker":
+            elif self._doubt.completions and entry.id == "broker":
                 self._doubted_until = float("inf")
                 self.flight.doubtful.update(told.id for told in self._told if told.at >= entry.at - _ON_ITS_WAY_SECONDS)
             self._threatened = (self._threatened or set()).union(*hit)

@@ -135,9 +135,7 @@ class Harness:
             max_deliveries=MAX_ATTEMPTS + 3,
             ordered=self._plan.ordered,
             may_lose=may_lose,
-            copies=self._subject.copies,
-            answers_seconds=self._subject.answers_seconds,
-            tells=self._subject.tells,
+            doubt=self._subject.doubt,
         )
         first = [ids[0] for ids in verdict.examples().values()]
         histories = {id: history(entries, id) for id in first}

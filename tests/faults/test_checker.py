@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.faults.checker import check
+from tests.faults.doubt import Doubt
 from tests.faults.histories import history
 from tests.faults.ledger import Entry
 
@@ -73,24 +74,24 @@ LATER = told(2.5, "fault broker SIGKILLed", "back", "over", process="harness", i
 
 @pytest.mark.parametrize(("fault", "is_doubtful"), [(BROKER, True), (LATER, False)], ids=["at once", "later"])
 def test_a_completion_that_was_only_told_is_in_doubt_for_a_moment(fault: list[Entry], is_doubtful: bool) -> None:
-    seen = violations(TWICE, fault, copies=True, tells=True)
+    seen = violations(TWICE, fault, doubt=Doubt(copies=True, completions=True))
     assert ("duplicated without a cause" not in seen) == is_doubtful
 
 
 def test_a_completion_that_was_confirmed_is_in_no_doubt() -> None:
-    assert "duplicated without a cause" in violations(TWICE, BROKER, copies=True)
+    assert "duplicated without a cause" in violations(TWICE, BROKER, doubt=Doubt(copies=True))
 
 
 def test_an_answer_that_nobody_confirms_is_in_doubt_for_longer() -> None:
     before = told(0.8, "fault cut", "back", "over", process="harness", id="wire")
-    assert violations(TWICE, before, copies=True, answers_seconds=3.0) == {}
-    assert "duplicated without a cause" in violations(TWICE, before, copies=True)
+    assert violations(TWICE, before, doubt=Doubt(copies=True, answers_seconds=3.0)) == {}
+    assert "duplicated without a cause" in violations(TWICE, before, doubt=Doubt(copies=True))
 
 
 def test_leases_that_end_early_put_what_is_completed_meanwhile_in_doubt() -> None:
     early = told(0.5, "fault leases that end early", process="harness", id="broker")
     over = told(2.0, "back", "over", process="harness", id="broker")
-    assert violations(TWICE, early, over, copies=True) == {}
+    assert violations(TWICE, early, over, doubt=Doubt(copies=True)) == {}
 
 
 def test_more_starts_than_deliveries_are_over_delivered() -> None:
