@@ -108,7 +108,7 @@ class Reading:
             BrokerUnavailable: what was read is lost; it is given back before the next read.
             QueueNotFound: the queue is gone.
         """
-        self._due = self._wire.due(min(wait_seconds, self._poll))
+        self._due = self._wire.due()
         try:
             if self._has_lost:
                 await self._give_back_lost()
@@ -148,7 +148,7 @@ class Reading:
         command += [b">"] * len(lanes)
         self.is_waiting = True
         try:
-            answers = await self._wire.ask([pack(command)], self._due)
+            answers = await self._wire.ask([pack(command)], self._wire.due(wait))
         finally:
             self.is_waiting = False
         return Found(at, await self._entries(answers))

@@ -90,7 +90,7 @@ class Verdict:
             "duplicated without a cause": len(self.unexplained),
             "duplicated beyond what was in flight": max(0, self.duplicated - self.bound),
             "silence not noticed": self.flight.deaf,
-            "slow to recover": sum(seconds > RECOVERY_SECONDS for seconds in self.flight.recoveries),
+            "slow to recover": sum(seconds > RECOVERY_SECONDS for seconds, _ in self.flight.recoveries),
             "over-delivered": len(self.over_delivered),
             "innocent dead": len(self.innocent_dead),
             "wrong end": len(self.wrong_end),

@@ -41,8 +41,8 @@ class Flight:
     #: Settlements that were under way at a fault, however they were reported, by message; completions only where
     #: nobody confirms them.
     doubtful: Counter[str] = field(default_factory=Counter[str])
-    #: Seconds from the end of each fault of the broker's to the next start, if there was anything to start.
-    recoveries: list[float] = field(default_factory=list[float])
+    #: Seconds from the end of each fault of the broker's to the next start, if there was anything to start; and which.
+    recoveries: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
 
 
 def flight_of(entries: Sequence[Entry], doubt: Doubt) -> Flight:
@@ -93,6 +93,8 @@ class _Walk:
         self._threatened: set[str] | None = None
         #: When a broker that had been away was back, and something was there to be started.
         self._since: float | None = None
+        #: Which fault that had been.
+        self._fault = ""
         self._nothing_to_do = False
 
     def take(self, entry: Entry) -> None:
@@ -133,7 +135,7 @@ class _Walk:
         if kind_of(entry.id) in KILLERS:  # all that its process has in hand comes again
             self.flight.at_risk += len(runs)
         if self._since is not None:
-            self.flight.recoveries.append(entry.at - self._since)
+            self.flight.recoveries.append((entry.at - self._since, self._fault))
             self._since = None
 
     def _has_settled(self, entry: Entry) -> None:
@@ -199,4 +201,5 @@ class _Walk:
         if entry.detail.startswith(_SILENT):
             self.flight.longest_silence = max(self.flight.longest_silence, entry.at - self._struck_at)
         self._nothing_to_do = not self._waiting
+        self._fault = entry.detail
         self._since = entry.at if self._waiting else None
