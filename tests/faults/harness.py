@@ -58,7 +58,7 @@ class Outcome:
     #: Exits of workers that were told to stop: (exit code, seconds it took).
     stops: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
     seconds: float = 0.0
-    #: What the ledger says of the first message of each violation, by its id.
+    #: What the ledger says of the first message of each violation, and of good ones that are dead, by its id.
     histories: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
 
@@ -138,7 +138,7 @@ class Harness:
             doubt=self._subject.doubt,
         )
         first = [ids[0] for ids in verdict.examples().values()]
-        histories = {id: history(entries, id) for id in first}
+        histories = {id: history(entries, id) for id in (*first, *verdict.unlucky[:3])}
         return Outcome(verdict, self._done, self._missed, self._stops, time.monotonic() - began, histories)
 
     # Faults
