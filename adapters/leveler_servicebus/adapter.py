@@ -35,8 +35,8 @@ _SHORTEST_EMULATED_SECONDS: Final = 1.0
 _DEDUP_SECONDS: Final = (20.0, 7 * 24 * 3600.0)
 #: Of one verb: what is sent together goes into few transfers.
 _MOST_ITEMS: Final = 500
-#: Of one look, and of one bite of a purge.
-_MOST_SEEN: Final = 250
+#: Of one bite of a purge.
+_MOST_TAKEN: Final = 250
 #: Of the part of the deadline that one call of the library gets: a verb makes two at most.
 _PATIENCE: Final = 0.45
 _STANDARD_BYTES: Final = 256 * 1024
@@ -135,7 +135,7 @@ class ServiceBusAdapter(Adapter):
         link = Settling(partial(self._receiving, queue, dead), queue.name, self._patience)
         held = set() if dead else self._sequences(queue)
         try:
-            seen = await link.peek(min(limit + len(held), _MOST_SEEN))
+            seen = await link.peek(limit + len(held))
         finally:
             await link.drop()
         waiting = [
@@ -151,7 +151,7 @@ class ServiceBusAdapter(Adapter):
         link = Taking(partial(self._receiving, queue, dead, mode), queue.name, self._patience)
         removed = 0
         try:
-            while came := await link.take(_MOST_SEEN, 0.5):
+            while came := await link.take(_MOST_TAKEN, 0.5):
                 removed += len(came)
         finally:
             await link.drop()
