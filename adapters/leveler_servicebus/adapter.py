@@ -48,6 +48,7 @@ class ServiceBusAdapter(Adapter):
 
     schemes: ClassVar[tuple[str, ...]] = ("servicebus",)
     options: ClassVar[type[ServiceBusOptions]] = ServiceBusOptions
+    loggers: ClassVar[tuple[str, ...]] = ("azure",)
 
     def __init__(self, url: str, options: ServiceBusOptions, *, clock: Clock, deadline_seconds: float) -> None:
         super().__init__(url, options, clock=clock, deadline_seconds=deadline_seconds)

@@ -36,6 +36,7 @@ class StorageQueueAdapter(Adapter):
 
     schemes: ClassVar[tuple[str, ...]] = ("azurequeue",)
     options: ClassVar[type[StorageQueueOptions]] = StorageQueueOptions
+    loggers: ClassVar[tuple[str, ...]] = ("azure",)
 
     def __init__(self, url: str, options: StorageQueueOptions, *, clock: Clock, deadline_seconds: float) -> None:
         super().__init__(url, options, clock=clock, deadline_seconds=deadline_seconds)
