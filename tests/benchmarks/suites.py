@@ -129,7 +129,7 @@ SUITES: Final[Mapping[str, Suite]] = {
             Turn("publish_one", 300),
             Turn("publish_batch", 5_000),
             Turn("publish_concurrent", 1_500),
-            Turn("consume", 1_000),
+            Turn("consume", 5_000),
             Turn("roundtrip", 1_000),
         ],
     ),
