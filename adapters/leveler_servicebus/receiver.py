@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Final
@@ -16,10 +15,10 @@ from leveler.errors import BatchError, BrokerUnavailable, LeaseLost, LevelerErro
 from leveler.message import Message
 from leveler_servicebus.appetite import Appetite
 from leveler_servicebus.clocks import Clocks
-from leveler_servicebus.envelope import open_up, reason_and_description
+from leveler_servicebus.envelope import open_up
 from leveler_servicebus.holdings import Holdings, Receipt
 from leveler_servicebus.links import Settling, Status, Taking
-from leveler_servicebus.settlement import settle
+from leveler_servicebus.settlement import alike, settle
 
 #: How long the library waits at a time: nothing else ends its wait.
 _SLICE_SECONDS: Final = 0.5
@@ -122,12 +121,10 @@ class ServiceBusReceiver(Receiver):
             raise Unsupported(f"{self._name}: a dead letter cannot die again: complete it, or give it back")
         self._check()
         failed: dict[int, LevelerError] = {}
-        alike: defaultdict[tuple[str, str], dict[int, Receipt]] = defaultdict(dict)
-        for place, receipt in self._held([item.delivery for item in items], failed).items():
-            alike[reason_and_description(items[place].death)][place] = receipt
+        held = self._held([item.delivery for item in items], failed)
         away: LevelerError | None = None
         due = self._clock.monotonic() + self._settling.deadline_seconds
-        for (reason, description), receipts in alike.items():
+        for (reason, description), receipts in alike(held, items).items():
             if away is None and self._clock.monotonic() > due:
                 away = BrokerUnavailable(f"{self._name}: not begun within the deadline: nothing was done")
             if away is not None:  # the rest would only wait for it as well

@@ -37,3 +37,13 @@ class TestDuplicateDetection(SideBySide):
     @pytest.fixture(autouse=True)
     def _server(self, servicebus: Kept) -> None:
         type(self).target = ServiceBus(servicebus, dedup_seconds=300.0)
+
+
+class TestSessions(SideBySide):
+    """Order per key. Each message without one is a session of its own, which costs half a second the first time."""
+
+    jobs = 8
+
+    @pytest.fixture(autouse=True)
+    def _server(self, servicebus: Kept) -> None:
+        type(self).target = ServiceBus(servicebus, ordered=True)
