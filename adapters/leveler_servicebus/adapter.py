@@ -37,6 +37,8 @@ _SHORTEST_EMULATED_SECONDS: Final = 1.0
 _DEDUP_SECONDS: Final = (20.0, 7 * 24 * 3600.0)
 #: Of one verb: what is sent together goes into few transfers.
 _MOST_ITEMS: Final = 500
+#: Each may be of a session of its own, with a connection of its own.
+_MOST_ITEMS_IN_ORDER: Final = 100
 #: Of one look, and of one bite of a purge.
 _MOST_SEEN: Final = 250
 #: Of the part of the deadline that one call of the library gets: a verb makes two at most.
@@ -66,6 +68,8 @@ class ServiceBusAdapter(Adapter):
         self._senders: dict[str, Link] = {}
         #: What is held of each queue here, which the service counts as waiting.
         self._held: defaultdict[str, WeakSet[Holdings]] = defaultdict(WeakSet)
+        #: Of ordered queues. A delay there outlives the receiver that was asked for it.
+        self._sessions: list[Sessions] = []
         self._life = AsyncExitStack()
         self._opened: ServiceBusClient | None = None
 
@@ -86,6 +90,8 @@ class ServiceBusAdapter(Adapter):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._opened = None
+        for sessions in self._sessions:
+            await sessions.cut()
         for link in self._senders.values():
             await link.drop()
         await self._life.aclose()
@@ -114,7 +120,7 @@ class ServiceBusAdapter(Adapter):
         if not dead:
             self._held[queue.name].add(holdings)
         if queue.ordered and not dead:
-            return OrderedReceiver(queue.name, partial(self._sessions, queue, facts), self.clock, holdings)
+            return OrderedReceiver(queue.name, partial(self._new_sessions, queue, facts), self.clock, holdings)
         place = queue.dead_name if dead else queue.name
         return ServiceBusReceiver(
             queue,
@@ -194,8 +200,9 @@ class ServiceBusAdapter(Adapter):
             self._senders[queue.name] = Link(make, queue.name, self._patience)
         return self._senders[queue.name]
 
-    def _sessions(self, queue: QueueSpec, facts: Facts, changed: Callable[[], object]) -> Sessions:
-        return Sessions(
+    def _new_sessions(self, queue: QueueSpec, facts: Facts, changed: Callable[[], object]) -> Sessions:
+        self._sessions = [sessions for sessions in self._sessions if not sessions.are_over]
+        made = Sessions(
             partial(self._session, queue, ServiceBusReceiveMode.PEEK_LOCK),
             self.clock,
             self._clocks,
@@ -203,6 +210,8 @@ class ServiceBusAdapter(Adapter):
             silence_seconds=self._settings.silence_seconds,
             changed=changed,
         )
+        self._sessions.append(made)
+        return made
 
     def _session(self, queue: QueueSpec, mode: ServiceBusReceiveMode, wait_seconds: float) -> SessionLink:
         def make() -> Any:
@@ -286,7 +295,7 @@ class ServiceBusAdapter(Adapter):
             scope="network",
             durable=True,
             max_message_bytes=self._link_bytes.get(queue.name, _STANDARD_BYTES) - RESERVE_BYTES,
-            max_batch=_MOST_ITEMS,
+            max_batch=_MOST_ITEMS_IN_ORDER if facts.sessions else _MOST_ITEMS,
             lease="timed",
             lease_range_seconds=self._lease_range,
             max_abandon_seconds=_LONGEST_REST_SECONDS if facts.sessions else INFINITE,

@@ -129,11 +129,20 @@ async def _accepted(receiver: Any) -> datetime | None:
 
 async def _attached(receiver: Any) -> None:
     if not receiver._running:
-        receiver._create_handler(await create_authentication(receiver))
-        await receiver._handler.open_async()
+        receiver._create_handler(await create_authentication(receiver))  # type: ignore[no-untyped-call]
+        await _open(receiver._handler)
         receiver._running = True
     while not await receiver._handler.client_ready_async():  # it attaches, then listens for the answer
         continue
+
+
+async def _open(handler: Any) -> None:
+    try:
+        await handler.open_async()
+    except BaseException:
+        if handler._connection is not None:  # the library takes it for closed before there is more of it
+            await handler._connection.close()
+        raise
 
 
 async def _detached(receiver: Any) -> None:

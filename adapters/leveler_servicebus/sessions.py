@@ -55,6 +55,7 @@ class Sessions:
         #: Those that have ended and say farewell still.
         self._leaving: list[Turn] = []
         self._appetite = 1
+        self._closed = False
         self._was_answered = False
         #: When there was no session to be had.
         self._none_at = 0.0
@@ -88,13 +89,23 @@ class Sessions:
         long_ago = min(looking, default=0.0) + _LOOK_SECONDS <= self._clock.monotonic()
         return self._was_answered and (self._none_at >= since or long_ago)
 
+    @property
+    def are_over(self) -> bool:
+        """Whether nothing is left of a receiver that is closed."""
+        return self._closed and all(turn.has_left for turn in (*self._turns, *self._leaving))
+
     async def dismiss(self) -> None:
         """Ask for nothing more, and give back what was not handed out."""
         await asyncio.gather(*(turn.dismiss() for turn in self._turns))
 
     async def close(self) -> None:
-        """The same, and what was handed out goes back as after a crash."""
+        """The same, and what was handed out goes back as after a crash. Delays go on."""
+        self._closed = True
         await asyncio.gather(*(turn.close() for turn in self._turns))
+
+    async def cut(self) -> None:
+        """The same, and delays are over."""
+        await asyncio.gather(*(turn.cut() for turn in (*self._turns, *self._leaving)))
 
     def _accept(self, more: int) -> None:
         idle = [turn for turn in self._turns if turn.is_idle and not turn.session]

@@ -94,7 +94,14 @@ class Turn:
             self.session.end()
 
     async def close(self) -> None:
-        """The same, and what is out goes back as after a crash."""
+        """The same, and what is out goes back as after a crash. A delay goes on."""
+        if self.session is not None and self.session.rests:
+            self._dismissed = True
+        else:
+            await self.cut()
+
+    async def cut(self) -> None:
+        """The same, and a delay is over."""
         self._dismissed = True
         self._answer(False)
         if self.session is None:
@@ -151,7 +158,8 @@ class Turn:
         """Whether somebody wants to have more, and says so in time."""
         if self._dismissed:
             return False
-        order = self._order = asyncio.get_running_loop().create_future()
+        order: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._order = order
         timer = self._clock.call_later(_IDLE_SECONDS, lambda: self._answer(False))
         self._changed()
         try:
