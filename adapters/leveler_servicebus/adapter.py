@@ -17,15 +17,16 @@ from azure.servicebus.aio import ServiceBusClient
 from leveler.adapter import INFINITE, Adapter, Capabilities, Depth, QueueSpec, Receiver
 from leveler.clock import Clock
 from leveler.errors import AccessDenied, ConfigError, NotStarted, Unsupported
+from leveler.holdings import Holdings
 from leveler.message import Message
 from leveler_servicebus.admin import Admin, Facts
 from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.envelope import open_up
-from leveler_servicebus.holdings import Holdings
 from leveler_servicebus.links import Link, Settling, Taking
 from leveler_servicebus.options import ServiceBusOptions
 from leveler_servicebus.ordered_receiver import OrderedReceiver
 from leveler_servicebus.place import place_of
+from leveler_servicebus.receipt import Receipt
 from leveler_servicebus.receiver import ServiceBusReceiver
 from leveler_servicebus.sender import RESERVE_BYTES, ServiceBusSender
 from leveler_servicebus.session_link import SessionLink, emptied
@@ -67,7 +68,7 @@ class ServiceBusAdapter(Adapter):
         self._link_bytes: dict[str, int] = {}
         self._senders: dict[str, Link] = {}
         #: What is held of each queue here, which the service counts as waiting.
-        self._held: defaultdict[str, WeakSet[Holdings]] = defaultdict(WeakSet)
+        self._held: defaultdict[str, WeakSet[Holdings[Receipt]]] = defaultdict(WeakSet)
         #: Of ordered queues. A delay there outlives the receiver that was asked for it.
         self._sessions: list[Sessions] = []
         self._life = AsyncExitStack()
@@ -116,7 +117,7 @@ class ServiceBusAdapter(Adapter):
 
     def receiver(self, queue: QueueSpec, *, capacity: int, dead: bool = False) -> Receiver:
         facts = self._facts.get(queue.name, Facts(lock_seconds=queue.lease_seconds))
-        holdings = Holdings(capacity)
+        holdings: Holdings[Receipt] = Holdings(capacity)
         if not dead:
             self._held[queue.name].add(holdings)
         if queue.ordered and not dead:
@@ -264,7 +265,8 @@ class ServiceBusAdapter(Adapter):
     def _sequences(self, queue: QueueSpec) -> set[int]:
         """Of what is held here."""
         now = self.clock.monotonic()
-        return {receipt.sequence for holdings in self._held[queue.name] for receipt in holdings.current(now)}
+        held = (receipt for holdings in self._held[queue.name] for receipt in holdings)
+        return {receipt.sequence for receipt in held if receipt.leased_until > now}
 
     def _refuse(self, queue: QueueSpec) -> None:
         shortest, longest = self._lease_range

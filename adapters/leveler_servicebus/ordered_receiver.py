@@ -10,8 +10,9 @@ from typing import Final
 from leveler.adapter import Abandon, DeadLetter, Delivery, Receiver
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost
-from leveler_servicebus.holdings import Holdings, Receipt
+from leveler.holdings import Holdings
 from leveler_servicebus.links import Status
+from leveler_servicebus.receipt import Receipt
 from leveler_servicebus.session import Session, SessionReceipt
 from leveler_servicebus.sessions import Sessions
 from leveler_servicebus.settlement import alike, settle
@@ -33,7 +34,7 @@ class OrderedReceiver(Receiver):
     """
 
     def __init__(
-        self, name: str, sessions: Callable[[Callable[[], object]], Sessions], clock: Clock, holdings: Holdings
+        self, name: str, sessions: Callable[[Callable[[], object]], Sessions], clock: Clock, holdings: Holdings[Receipt]
     ) -> None:
         self._name = name
         self._clock = clock
@@ -152,9 +153,8 @@ class OrderedReceiver(Receiver):
         return failed
 
     def _forget(self, session: Session, receipts: Sequence[SessionReceipt]) -> None:
-        for receipt in receipts:
-            self._holdings.remove(receipt)
-            session.settled(receipt)
+        self._holdings.remove(receipts)
+        session.settled(receipts)
         self._bell.set()
 
     def _lose_if_lost(self, session: Session, error: LevelerError) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final
 
@@ -13,7 +14,7 @@ from leveler.adapter import INFINITE, Delivery
 from leveler.clock import Clock
 from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.envelope import open_up
-from leveler_servicebus.holdings import Receipt
+from leveler_servicebus.receipt import Receipt
 from leveler_servicebus.session_link import SessionLink
 from leveler_servicebus.settlement import settle
 
@@ -107,9 +108,9 @@ class Session:
 
     # -- what goes
 
-    def settled(self, receipt: SessionReceipt) -> None:
-        """It is out no more."""
-        self.out.discard(receipt)
+    def settled(self, receipts: Iterable[SessionReceipt]) -> None:
+        """They are out no more."""
+        self.out.difference_update(receipts)
         self._bell.set()
 
     def rest(self, seconds: float) -> None:

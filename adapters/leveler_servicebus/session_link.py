@@ -92,7 +92,7 @@ class SessionLink(Taking, Settling):
         await super().drop()
 
     def _is_answer(self, error: LevelerError) -> bool:
-        return not (self._accepting or isinstance(error, Unanswered))
+        return isinstance(error, NoSession) or not (self._accepting or isinstance(error, Unanswered))
 
     async def _opened(self) -> None:
         """Only made: `_accepted` does what the library does when it opens one."""

@@ -20,6 +20,8 @@ _FIRST_WAIT_SECONDS: Final = 0.5
 _LOOK_SECONDS: Final = 1.0
 #: Links that are made at the same time, if each of them gets a session.
 _MOST_AT_ONCE: Final = 32
+#: Sessions of which something is out, or that something is taken of: each has a connection.
+_MOST_AT_WORK: Final = 100
 #: Sessions that are only kept from others, for as long as a delay lasts. With so many nothing else is begun.
 _MOST_AT_REST: Final = 100
 
@@ -64,7 +66,7 @@ class Sessions:
         """See that so many deliveries are on their way: of what we have half of it, since other keys wait, too.
 
         Raises:
-            LevelerError: what has kept one from coming.
+            Exception: what has kept one from coming.
         """
         self._sweep()
         wanted -= sum(turn.coming for turn in self._turns)
@@ -73,7 +75,8 @@ class Sessions:
                 wanted -= turn.order(max(1, wanted // 2))
         at_rest = sum(turn.session is not None and turn.session.rests for turn in self._turns)
         if at_rest < _MOST_AT_REST:
-            self._accept(min(wanted, self._appetite) - sum(turn.accepts for turn in self._turns))
+            accepting = sum(turn.accepts for turn in self._turns)
+            self._accept(min(min(wanted, self._appetite) - accepting, _MOST_AT_WORK + at_rest - len(self._turns)))
 
     def hand_out(self, most: int) -> list[Delivery]:
         """Up to so many of what has come."""
@@ -129,10 +132,11 @@ class Sessions:
         over = [turn for turn in self._turns if turn.is_over]
         self._turns = [turn for turn in self._turns if not turn.is_over]
         self._leaving = [turn for turn in (*self._leaving, *over) if not turn.has_left]
-        if over:
+        if any(turn.found_none for turn in over):
             self._was_answered = True
             self._none_at = self._clock.monotonic()
             self._appetite = 1
         for turn in over:
             if turn.failure:
+                self._appetite = 1
                 raise turn.failure

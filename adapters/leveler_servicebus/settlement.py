@@ -9,8 +9,8 @@ from typing import TypeVar
 from leveler.adapter import DeadLetter
 from leveler.errors import BrokerUnavailable, LeaseLost, LevelerError
 from leveler_servicebus.envelope import reason_and_description
-from leveler_servicebus.holdings import Receipt
 from leveler_servicebus.links import MOST_TOKENS
+from leveler_servicebus.receipt import Receipt
 
 R = TypeVar("R", bound=Receipt)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from leveler.clock import Clock
-from leveler.errors import LevelerError
+from leveler.errors import LeaseLost, LevelerError
 from leveler_servicebus.session import Session
 from leveler_servicebus.session_link import NoSession, SessionLink
 
@@ -46,9 +46,10 @@ class Turn:
         self._changed = changed
         self.began_at = clock.monotonic()
         self.session: Session | None = None
-        #: Whether it has ended: there was no session to be had, or something was wrong.
+        #: Whether it has ended, because there was no session to be had, or something was wrong, or nobody wanted more.
         self.is_over = False
-        self.failure: LevelerError | None = None
+        self.found_none = False
+        self.failure: Exception | None = None
         #: Whether it waits for a session.
         self.accepts = True
         #: How many deliveries are on their way.
@@ -127,8 +128,8 @@ class Turn:
                 await self._part(self.session)
                 goes_on = await self._is_ordered()
         except NoSession:
-            pass
-        except LevelerError as error:
+            self.found_none = True
+        except Exception as error:
             self.failure = error
         finally:
             self.accepts, self.is_over = False, True
@@ -138,11 +139,14 @@ class Turn:
     async def _serve(self, session: Session) -> None:
         """Until it has nothing more, or nobody wants it, or others have waited for long enough."""
         until = self._clock.monotonic() + _LONGEST_SECONDS
-        while self._left and await self._is_ordered() and await self._fetch(session):
-            await session.over()
-            if self._dismissed or not session.goes_on or self._clock.monotonic() > until:
-                return
-            self._left = await session.count()
+        try:
+            while self._left and await self._is_ordered() and await self._fetch(session):
+                await session.over()
+                if self._dismissed or not session.goes_on or self._clock.monotonic() > until:
+                    return
+                self._left = await session.count()
+        except LeaseLost:  # somebody else goes on with it
+            session.lose()
 
     async def _fetch(self, session: Session) -> bool:
         """Whether there were any."""
