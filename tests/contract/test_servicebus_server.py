@@ -204,7 +204,7 @@ def losing_its_answer(link: Link) -> Any:
     return lost
 
 
-@pytest.mark.parametrize(("ahead_seconds", "ordered"), [("30", False), ("30", True), ("-30", True)])
+@pytest.mark.parametrize(("ahead_seconds", "ordered"), [("30", False), ("-30", True)])
 def test_clocks_that_differ_by_half_a_minute_change_nothing(ahead_seconds: str, ordered: bool) -> None:
     with server("servicebus", "process", {"clock-ahead-seconds": ahead_seconds}) as ahead:
         target = UrlTarget(ahead.url, lease_seconds=3.0, grace_seconds=1.5)

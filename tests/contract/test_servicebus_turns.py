@@ -1,0 +1,203 @@
+"""What one connection of an ordered queue does with its sessions, on a link that does what a test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, cast
+
+from leveler_servicebus.clocks import Clocks
+from leveler_servicebus.session import Session
+from leveler_servicebus.session_link import NoSession, SessionLink
+from leveler_servicebus.sessions import Sessions
+from leveler_servicebus.turn import Turn
+
+from leveler.clock import SystemClock
+from leveler.errors import LeaseLost
+from leveler.testing.clock import VirtualClock, quiet
+
+Act = Callable[[], Awaitable[None]]
+
+
+class Link:
+    """Gets a session whenever it asks for one, or does what it is told instead."""
+
+    deadline_seconds = 2.0
+    is_open = True
+
+    def __init__(self, accept: Act | None = None, *, taken: Act | None = None) -> None:
+        self.calls: list[str] = []
+        self._accept = accept
+        self._taken = taken
+
+    async def accept(self) -> datetime | None:
+        self.calls.append("accept")
+        if self._accept:
+            await self._accept()
+        return None
+
+    async def take(self, count: int, wait_seconds: float) -> list[Any]:
+        self.calls.append("take")
+        if self._taken:
+            await self._taken()
+        return []
+
+    async def leave(self) -> None:
+        self.calls.append("leave")
+
+    async def drop(self) -> None:
+        self.calls.append("drop")
+
+
+def sessions(link: Link, clock: VirtualClock | SystemClock) -> Sessions:
+    return Sessions(
+        lambda wait_seconds: cast(SessionLink, link),
+        clock,
+        Clocks(),
+        lock_seconds=30.0,
+        silence_seconds=10.0,
+        changed=lambda: None,
+    )
+
+
+def turn(link: Link) -> Turn:
+    clock = SystemClock()
+    return Turn(
+        cast(SessionLink, link),
+        clock,
+        locked=lambda of, until: Session(of, clock, Clocks(), 30.0, until),
+        changed=lambda: None,
+    )
+
+
+def test_a_wait_for_a_session_that_does_not_hear_of_its_end_is_told_again() -> None:
+    deaf = 1
+
+    async def accept() -> None:
+        nonlocal deaf
+        while True:
+            try:
+                await asyncio.sleep(3600)
+            except asyncio.CancelledError:
+                deaf -= 1
+                if deaf < 0:
+                    raise
+
+    async def play() -> None:
+        one = turn(link := Link(accept))
+        await quiet()
+        async with asyncio.timeout(5.0):
+            await one.dismiss()
+        assert one.has_left
+        assert link.calls == ["accept", "drop"]
+
+    asyncio.run(play())
+
+
+def test_a_session_that_comes_when_nobody_wants_one_any_more_is_given_up_untouched() -> None:
+    async def accept() -> None:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            return  # it had come just then
+
+    async def play() -> None:
+        one = turn(link := Link(accept))
+        await quiet()
+        await one.dismiss()
+        assert one.has_left
+        assert link.calls == ["accept", "leave", "drop"]
+
+    asyncio.run(play())
+
+
+def test_a_session_that_nobody_asks_anything_of_is_for_others_soon() -> None:
+    async def play() -> None:
+        clock = VirtualClock()
+        some = sessions(link := Link(), clock)
+        some.ask_for(1)
+        await quiet()
+        assert link.calls == ["accept"]
+        await clock.advance(0.5)
+        assert link.calls == ["accept", "leave"]
+        await clock.advance(0.5)
+        assert link.calls == ["accept", "leave", "drop"]
+        assert some.hand_out(1) == []
+
+    asyncio.run(play())
+
+
+def test_a_connection_that_has_given_its_session_up_gets_the_next_one() -> None:
+    async def play() -> None:
+        some = sessions(link := Link(), VirtualClock())
+        for _ in range(4):
+            some.ask_for(1)
+            await quiet()
+        assert link.calls == ["accept", "take", "leave", "accept", "take", "leave"]
+        await some.cut()
+
+    asyncio.run(play())
+
+
+def test_there_are_never_more_connections_than_can_be_borne() -> None:
+    async def busy() -> None:
+        await asyncio.sleep(3600)
+
+    async def play() -> None:
+        some = sessions(link := Link(taken=busy), VirtualClock())
+        for _ in range(20):
+            some.ask_for(1000)
+            await quiet()
+        assert link.calls.count("accept") == 100
+        await some.cut()
+
+    asyncio.run(play())
+
+
+def test_what_goes_wrong_is_told_once_and_a_session_that_others_have_is_nothing_wrong() -> None:
+    async def raised(error: Exception) -> Exception | None:
+        async def taken() -> None:
+            raise error
+
+        some = sessions(Link(taken=taken), VirtualClock())
+        try:
+            for _ in range(4):
+                some.ask_for(1)
+                await quiet()
+        except Exception as told:
+            return told
+        finally:
+            await some.cut()
+        return None
+
+    async def play() -> None:
+        broken = RuntimeError("a bug")
+        assert await raised(broken) is broken
+        assert await raised(LeaseLost("others have it")) is None
+
+    asyncio.run(play())
+
+
+def test_one_has_looked_when_the_service_had_no_session_or_did_not_give_one_for_long_enough() -> None:
+    async def play(accept: Act) -> list[bool]:
+        clock = VirtualClock()
+        some = sessions(Link(accept), clock)
+        looked: list[bool] = []
+        for seconds in (0.0, 0.6, 0.6):
+            await clock.advance(seconds)
+            some.ask_for(1)
+            await quiet()
+            some.ask_for(1)
+            looked.append(some.has_looked(0.0))
+        await some.cut()
+        return looked
+
+    async def none() -> None:
+        raise NoSession("none")
+
+    async def no_answer() -> None:
+        await asyncio.sleep(3600)
+
+    assert asyncio.run(play(none)) == [True, True, True]
+    assert asyncio.run(play(no_answer)) == [False, False, False], "nobody has ever answered"
