@@ -27,6 +27,7 @@ from tests.faults.ledger import (
     ACKED,
     COMPLETED,
     EFFECT,
+    GONE,
     INTENT,
     LOG,
     REFUSED,
@@ -156,10 +157,10 @@ def check(
             unconfirmed[entry.id] -= 1
         elif entry.kind == UNSETTLED:
             unsettled[entry.id] += 1
-        # What is given back unstarted is the end of no run.
-        if entry.kind in (COMPLETED, SETTLED) and runs[entry.process, entry.id]:
+        # What is given back unstarted is the end of no run; what is lost ends one that nobody has settled.
+        if entry.kind in (COMPLETED, SETTLED, GONE) and runs[entry.process, entry.id]:
             runs[entry.process, entry.id] -= 1
-            unsettled[entry.id] -= 1
+            unsettled[entry.id] -= entry.kind != GONE
     done = set(effects)
     verdict = Verdict(
         sent=len(ids[INTENT]),
