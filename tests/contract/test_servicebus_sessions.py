@@ -79,7 +79,7 @@ def test_keys_that_never_run_dry_make_way_for_others(servicebus: Kept, monkeypat
     asyncio.run(play())
 
 
-def test_one_that_may_hold_several_takes_several_keys_and_more_of_one_if_there_is_no_other(servicebus: Kept) -> None:
+def test_one_that_may_hold_several_takes_several_keys_and_leaves_room_for_others(servicebus: Kept) -> None:
     async def play() -> None:
         async with declared(servicebus.url) as (adapter, queue):
             await adapter.sender(queue).send(messages("a0", "a1", "a2", "a3", "a4", "a5", "a6", "b0", "c0"))
@@ -87,28 +87,44 @@ def test_one_that_may_hold_several_takes_several_keys_and_more_of_one_if_there_i
             firsts = [await received(receiver) for _ in range(3)]
             assert sorted(names(firsts)) == ["a0", "b0", "c0"]
             await receiver.complete(firsts)
-            together = await receiver.receive(3, 5.0)
-            assert len(together) <= 3
-            assert names(together) == ["a1", "a2", "a3"][: len(together)]
-            await receiver.complete(together)
-            rest = await taken(receiver, 6 - len(together))
-            assert names(together) + names(rest) == ["a1", "a2", "a3", "a4", "a5", "a6"]
+            more = await receiver.receive(3, 5.0)
+            assert names(more) == ["a1"], "half of the room is for other keys"
+            await receiver.complete(more)
             await receiver.close()
+            alone = adapter.receiver(queue, capacity=8)
+            await taken(alone, 1)
+            assert names(await alone.receive(8, 5.0)) == ["a3", "a4", "a5", "a6"]
+            await alone.close()
 
     asyncio.run(play())
 
 
 def test_a_session_whose_link_is_lost_is_lost_with_it_and_comes_again_in_order(servicebus: Kept) -> None:
     async def play() -> None:
-        async with declared(servicebus.url) as (adapter, queue):
+        async with declared(servicebus.url, lease_seconds=60.0) as (adapter, queue):
             await adapter.sender(queue).send(messages("a0", "a1"))
-            receiver = adapter.receiver(queue, capacity=5)
+            receiver = adapter.receiver(queue, capacity=1)
             held = await received(receiver)
             await asyncio.to_thread(tell, servicebus.url, "detach", queue=queue.name)
             with pytest.raises(BatchError) as caught:
                 await receiver.extend([held])
             assert isinstance(caught.value.failed[0], LeaseLost)
             assert names(await taken(receiver, 2)) == ["a0", "a1"]
+            await receiver.close()
+
+    asyncio.run(play())
+
+
+def test_the_lease_of_a_later_message_of_a_session_is_a_whole_one_too(servicebus: Kept) -> None:
+    async def play() -> None:
+        async with declared(servicebus.url) as (adapter, queue):
+            await adapter.sender(queue).send(messages("a0", "a1"))
+            receiver = adapter.receiver(queue, capacity=1)
+            held = await received(receiver)
+            await asyncio.sleep(1.6)
+            await receiver.complete([held])
+            later = await received(receiver)
+            assert later.leased_until - adapter.clock.monotonic() > 4.0
             await receiver.close()
 
     asyncio.run(play())

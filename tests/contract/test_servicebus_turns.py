@@ -8,13 +8,15 @@ from datetime import datetime
 from typing import Any, cast
 
 from leveler_servicebus.clocks import Clocks
-from leveler_servicebus.session import Session
+from leveler_servicebus.session import Session, SessionReceipt
 from leveler_servicebus.session_link import NoSession, SessionLink
 from leveler_servicebus.sessions import Sessions
 from leveler_servicebus.turn import Turn
 
+from leveler.adapter import Delivery
 from leveler.clock import SystemClock
 from leveler.errors import LeaseLost
+from leveler.message import Message
 from leveler.testing.clock import VirtualClock, quiet
 
 Act = Callable[[], Awaitable[None]]
@@ -177,6 +179,20 @@ def test_what_goes_wrong_is_told_once_and_a_session_that_others_have_is_nothing_
         assert await raised(LeaseLost("others have it")) is None
 
     asyncio.run(play())
+
+
+def test_what_is_left_of_a_list_waits_until_the_rest_is_settled() -> None:
+    clock = VirtualClock()
+    session = Session(cast(SessionLink, Link()), clock, Clocks(), 30.0, None)
+    for name in ("a0", "a1", "a2"):
+        receipt = SessionReceipt(name, 0, 30.0, session=session)
+        session.waiting.append(Delivery(Message(id=name, body=b"", time=clock.now()), 1, 30.0, receipt))
+    first = session.hand_out(2)
+    assert [one.message.id for one in first] == ["a0", "a1"]
+    session.settled([first[0].receipt])
+    assert session.hand_out(2) == []
+    session.settled([first[1].receipt])
+    assert [one.message.id for one in session.hand_out(2)] == ["a2"]
 
 
 def test_one_has_looked_when_the_service_had_no_session_or_did_not_give_one_for_long_enough() -> None:

@@ -11,7 +11,7 @@ from leveler_servicebus.emulator.amqp.performatives import Attach, Flow, Transfe
 from leveler_servicebus.emulator.amqp.values import Encoded, UInt
 from leveler_servicebus.emulator.delivery import HEAD_BYTES, encode_delivery, transfer_frame
 from leveler_servicebus.emulator.entity.queue import Queue
-from leveler_servicebus.emulator.entity.sessions import Session, lost
+from leveler_servicebus.emulator.entity.sessions import Session
 from leveler_servicebus.emulator.entity.stored import Stored
 from leveler_servicebus.emulator.links import Link
 from leveler_servicebus.emulator.settlement import settle
@@ -112,12 +112,6 @@ class Outgoing(Credited):
     def session_lost(self) -> bool:
         """Whether its session has been taken away from it."""
         return self.locked is not None and self.locked.owner is not self
-
-    def check(self) -> None:
-        """A link whose session is lost is detached."""
-        if self.locked is not None and self.session_lost():
-            refused = lost(self.locked.session_id)
-            self.detach(refused.condition, refused.description)
 
     def end(self, *, orderly: bool) -> None:
         """Locks outlive the link. So does that of a session whose client is gone without a word."""

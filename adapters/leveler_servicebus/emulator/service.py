@@ -27,10 +27,6 @@ class Taker(Protocol):
         """Take up to `limit`; how many there were."""
         ...
 
-    def check(self) -> None:
-        """Leave, if the time of what it has locked is over."""
-        ...
-
 
 class Line(Protocol):
     """A connection with something to write."""
@@ -147,8 +143,6 @@ class Service:
             self._timer.cancel()
         self._timer = self._timer_ms = None
         self.namespace.advance()
-        for taker in [taker for takers in self._takers.values() for taker in takers]:
-            taker.check()
         now_ms = self.clock.now_ms()
         for queue, all_waiting in self._waiting.items():
             late = [one for one in all_waiting if one.until_ms <= now_ms]
