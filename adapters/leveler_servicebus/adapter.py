@@ -40,8 +40,8 @@ _DEDUP_SECONDS: Final = (20.0, 7 * 24 * 3600.0)
 _MOST_ITEMS: Final = 500
 #: Each may be of a session of its own, with a connection of its own.
 _MOST_ITEMS_IN_ORDER: Final = 100
-#: Of one look, and of one bite of a purge.
-_MOST_SEEN: Final = 250
+#: Of one bite of a purge.
+_MOST_TAKEN: Final = 250
 #: Of the part of the deadline that one call of the library gets: a verb makes two at most.
 _PATIENCE: Final = 0.45
 _STANDARD_BYTES: Final = 256 * 1024
@@ -57,6 +57,7 @@ class ServiceBusAdapter(Adapter):
 
     schemes: ClassVar[tuple[str, ...]] = ("servicebus",)
     options: ClassVar[type[ServiceBusOptions]] = ServiceBusOptions
+    loggers: ClassVar[tuple[str, ...]] = ("azure",)
 
     def __init__(self, url: str, options: ServiceBusOptions, *, clock: Clock, deadline_seconds: float) -> None:
         super().__init__(url, options, clock=clock, deadline_seconds=deadline_seconds)
@@ -150,7 +151,7 @@ class ServiceBusAdapter(Adapter):
         link = Settling(partial(self._receiving, queue, dead), queue.name, self._patience)
         held = set() if dead else self._sequences(queue)
         try:
-            seen = await link.peek(min(limit + len(held), _MOST_SEEN))
+            seen = await link.peek(limit + len(held))
         finally:
             await link.drop()
         waiting = [
@@ -166,7 +167,7 @@ class ServiceBusAdapter(Adapter):
         link = Taking(partial(self._receiving, queue, dead, mode), queue.name, self._patience)
         removed = 0
         try:
-            while came := await link.take(_MOST_SEEN, _PURGE_SECONDS):
+            while came := await link.take(_MOST_TAKEN, _PURGE_SECONDS):
                 removed += len(came)
         finally:
             await link.drop()

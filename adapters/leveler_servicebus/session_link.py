@@ -84,8 +84,8 @@ class SessionLink(Taking, Settling):
         await self.ask(verb)
 
     async def count(self, most: int) -> int:
-        """How many of the session's first messages can be taken now."""
-        return sum(raw.state is ServiceBusMessageState.ACTIVE for raw in await self.peek(most))
+        """How many of the session's first messages can be taken now, up to so many. At least one, if there are any."""
+        return sum(raw.state is ServiceBusMessageState.ACTIVE for raw in await self._page(most, 1))
 
     async def drop(self) -> None:
         self._sessions = 0

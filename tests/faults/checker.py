@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.faults.doubt import NO_DOUBT, Doubt
-from tests.faults.flight import Flight, flight_of
+from tests.faults.flight import Flight, Recovery, flight_of
 from tests.faults.ledger import (
     ACKED,
     COMPLETED,
@@ -81,6 +81,11 @@ class Verdict:
         doubtful = self.flight.doubtful.total() if self.copies else 0
         return self.flight.at_risk + doubtful + self.sent_again
 
+    @property
+    def slow(self) -> list[Recovery]:
+        """Recoveries that took too long."""
+        return [one for one in self.flight.recoveries if one.seconds > RECOVERY_SECONDS]
+
     def violations(self) -> dict[str, int]:
         """What must not be, by name; empty if all is well."""
         counts = {
@@ -91,7 +96,7 @@ class Verdict:
             "duplicated without a cause": len(self.unexplained),
             "duplicated beyond what was in flight": max(0, self.duplicated - self.bound),
             "silence not noticed": self.flight.deaf,
-            "slow to recover": sum(seconds > RECOVERY_SECONDS for seconds, _ in self.flight.recoveries),
+            "slow to recover": len(self.slow),
             "over-delivered": len(self.over_delivered),
             "innocent dead": len(self.innocent_dead),
             "wrong end": len(self.wrong_end),

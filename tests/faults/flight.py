@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from tests.faults.doubt import Doubt
 from tests.faults.ledger import COMPLETED, FAULT, Entry
@@ -22,6 +22,16 @@ _LEASE_SECONDS: Final = 2.0
 
 #: How long what was sent may still be on its way, and a process not yet know that there is no way any more.
 _ON_ITS_WAY_SECONDS: Final = 1.0
+
+
+class Recovery(NamedTuple):
+    """How long nothing was started after a fault of the broker's."""
+
+    seconds: float
+    #: Which fault.
+    fault: str
+    #: When it was over.
+    at: float
 
 
 @dataclass
@@ -41,8 +51,8 @@ class Flight:
     #: Settlements that were under way at a fault, however they were reported, by message; completions only where
     #: nobody confirms them.
     doubtful: Counter[str] = field(default_factory=Counter[str])
-    #: Seconds from the end of each fault of the broker's to the next start, if there was anything to start; and which.
-    recoveries: list[tuple[float, str]] = field(default_factory=list[tuple[float, str]])
+    #: Seconds from the end of each fault of the broker's to the next start, if there was anything to start.
+    recoveries: list[Recovery] = field(default_factory=list[Recovery])
 
 
 def flight_of(entries: Sequence[Entry], doubt: Doubt) -> Flight:
@@ -135,7 +145,7 @@ class _Walk:
         if kind_of(entry.id) in KILLERS:  # all that its process has in hand comes again
             self.flight.at_risk += len(runs)
         if self._since is not None:
-            self.flight.recoveries.append((entry.at - self._since, self._fault))
+            self.flight.recoveries.append(Recovery(entry.at - self._since, self._fault, self._since))
             self._since = None
 
     def _has_settled(self, entry: Entry) -> None:

@@ -21,7 +21,7 @@ from leveler.adapter import Delivery
 from leveler.errors import BrokerError
 from leveler.settings import BrokerSettings
 from tests.faults.checker import Verdict, check
-from tests.faults.histories import history
+from tests.faults.histories import history, pause
 from tests.faults.ledger import ACKED, BACK, DEAD, DEAF, EFFECT, FAULT, OVER, READY, Ledger, read
 from tests.faults.load import QUEUE
 from tests.faults.sender import FAULTS_OVER
@@ -58,7 +58,7 @@ class Outcome:
     #: Exits of workers that were told to stop: (exit code, seconds it took).
     stops: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
     seconds: float = 0.0
-    #: What the ledger says of the first message of each violation, and of good ones that are dead, by its id.
+    #: What the ledger says of the first message of each violation, of good ones that are dead, and of slow recoveries.
     histories: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
 
@@ -139,6 +139,7 @@ class Harness:
         )
         first = [ids[0] for ids in verdict.examples().values()]
         histories = {id: history(entries, id) for id in (*first, *verdict.unlucky[:3])}
+        histories |= {f"after {one.fault}": pause(entries, one) for one in verdict.slow}
         return Outcome(verdict, self._done, self._missed, self._stops, time.monotonic() - began, histories)
 
     # Faults

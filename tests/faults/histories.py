@@ -1,11 +1,12 @@
-"""Histories: what the ledger says of a message that something is wrong with, and of the faults around it."""
+"""Histories: what the ledger says of a message that something is wrong with, or of a time in which nothing was done."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tests.faults.ledger import BACK, FAULT, OVER, SIGNAL, Entry
+from tests.faults.flight import Recovery
+from tests.faults.ledger import BACK, FAULT, LOG, OVER, READY, SIGNAL, Entry
 
 #: What happens to all messages.
 _AROUND: Final = (FAULT, BACK, OVER, SIGNAL)
@@ -28,10 +29,17 @@ def history(entries: Sequence[Entry], id: str) -> list[str]:
     return [_line(entry, own[0]) for entry in _about(entries, id) if first <= entry.at <= last]
 
 
+def pause(entries: Sequence[Entry], recovery: Recovery) -> list[str]:
+    """What happened meanwhile, but for single messages."""
+    first, last = recovery.at - _MARGIN_SECONDS, recovery.at + recovery.seconds
+    told = [entry for entry in entries if entry.kind in (*_AROUND, READY, LOG) and first <= entry.at <= last]
+    return [_line(entry, recovery.at) for entry in told]
+
+
 def _about(entries: Sequence[Entry], id: str) -> Iterator[Entry]:
     yield from (entry for entry in entries if entry.id == id or entry.kind in _AROUND)
 
 
 def _line(entry: Entry, began_at: float) -> str:
-    what = f"{entry.kind} {entry.id}" if entry.kind in _AROUND else entry.kind
+    what = f"{entry.kind} {entry.id}" if entry.kind in (*_AROUND, LOG) else entry.kind
     return f"{entry.at - began_at:9.3f} s  {entry.process:<16} {what} {entry.detail}".rstrip()
