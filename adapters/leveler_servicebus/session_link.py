@@ -92,7 +92,8 @@ class SessionLink(Taking, Settling):
         await super().drop()
 
     def _is_answer(self, error: LevelerError) -> bool:
-        return isinstance(error, NoSession) or not (self._accepting or isinstance(error, Unanswered))
+        """What has lost its session the library would open again, for the same session."""
+        return isinstance(error, NoSession) or not (self._accepting or isinstance(error, Unanswered | LeaseLost))
 
     async def _opened(self) -> None:
         """Only made: `_accepted` does what the library does when it opens one."""

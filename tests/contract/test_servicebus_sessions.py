@@ -26,6 +26,7 @@ from leveler.discovery import find
 from leveler.errors import BatchError, ConfigError, LeaseLost
 from leveler.message import Message
 from leveler.settings import BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings
+from tests.containers.find import server
 from tests.containers.keeper import Kept
 from tests.contract.test_servicebus_server import opened, received, tell
 
@@ -113,6 +114,24 @@ def test_a_session_whose_link_is_lost_is_lost_with_it_and_comes_again_in_order(s
             await receiver.close()
 
     asyncio.run(play())
+
+
+def test_a_session_that_the_service_takes_away_is_followed_by_others_on_the_same_receiver() -> None:
+    async def play(url: str) -> None:
+        async with declared(url, lease_seconds=30.0) as (adapter, queue):
+            await adapter.sender(queue).send(messages("a0", "a1"))
+            receiver = adapter.receiver(queue, capacity=1)
+            held = await received(receiver)
+            await asyncio.to_thread(tell, url, "clock", forward_seconds=31.0)
+            with pytest.raises(BatchError) as caught:
+                await receiver.complete([held])
+            assert isinstance(caught.value.failed[0], LeaseLost)
+            again = await taken(receiver, 2)
+            assert [(one.message.id, one.attempt) for one in again] == [("a0", 2), ("a1", 1)]
+            await receiver.close()
+
+    with server("servicebus", "process", {}) as mine:
+        asyncio.run(play(mine.url))
 
 
 def test_the_lease_of_a_later_message_of_a_session_is_a_whole_one_too(servicebus: Kept) -> None:
