@@ -78,14 +78,14 @@ class Session:
 
     # -- what comes
 
-    async def fetch(self, count: int) -> bool:
-        """Take up to so many; whether there were any."""
+    async def fetch(self, count: int) -> int:
+        """Take up to so many; how many there were."""
         if self._clock.monotonic() > self._leased_until - 0.75 * self._lock:  # they get all of it, or nearly
             await self.renew()
-        for raw in await self.link.take(count, _FETCH_SECONDS):
-            self.waiting.append(self._delivery(raw))
+        came = await self.link.take(count, _FETCH_SECONDS)
+        self.waiting.extend(self._delivery(raw) for raw in came)
         self._linger_until = self._clock.monotonic() + _LINGER_SECONDS
-        return bool(self.waiting)
+        return len(came)
 
     async def count(self) -> int:
         """How many more there are, of the next ones."""

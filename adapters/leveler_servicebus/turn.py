@@ -144,14 +144,16 @@ class Turn:
                 await session.over()
                 if self._dismissed or not session.goes_on or self._clock.monotonic() > until:
                     return
-                self._left = await session.count()
+                self._left = self._left or await session.count()
         except LeaseLost:  # somebody else goes on with it
             session.lose()
 
-    async def _fetch(self, session: Session) -> bool:
-        """Whether there were any."""
+    async def _fetch(self, session: Session) -> int:
+        """How many there were. What is known to be left behind them stays, since the session is ours."""
         try:
-            return await session.fetch(self.ordered)
+            came = await session.fetch(self.ordered)
+            self._left = self._left - came if came == self.ordered else 0
+            return came
         finally:
             self.ordered = 0
             if self._dismissed:

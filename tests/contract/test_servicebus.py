@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leveler.testing.contract import UrlTarget
+from leveler.testing.contract import UrlTarget, cases
 from tests.containers.keeper import Kept
 from tests.contract.side_by_side import SideBySide
 
@@ -40,11 +40,23 @@ class TestDuplicateDetection(SideBySide):
         type(self).target = ServiceBus(servicebus, dedup_seconds=300.0)
 
 
-class TestSessions(SideBySide):
-    """Order per key. Most cases have messages without one: each is a session, with a link, and they take their time."""
-
-    jobs = 10
+class Sessions(SideBySide):
+    """Order per key. Most cases have messages without one: each is a session, with a link, which takes its time."""
 
     @pytest.fixture(autouse=True)
     def _server(self, servicebus: Kept) -> None:
         type(self).target = ServiceBus(servicebus, lease_seconds=4.0, ordered=True)
+
+
+#: Those with a hundred links at a time.
+MANY = ("batch", "concurrency")
+
+
+class TestSessions(Sessions):
+    jobs = 12
+    topics = tuple(dict.fromkeys(case.topic for case in cases() if case.topic not in MANY))
+
+
+class TestManySessions(Sessions):
+    jobs = 3
+    topics = MANY
