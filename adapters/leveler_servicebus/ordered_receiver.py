@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost
 from leveler.holdings import Holdings
@@ -40,13 +41,13 @@ class OrderedReceiver(Receiver):
         self._clock = clock
         self._holdings = holdings
         #: Rung when a receive under way has to look again.
-        self._bell = asyncio.Event()
-        self._sessions = sessions(self._bell.set)
+        self._bell = Bell(clock)
+        self._sessions = sessions(self._bell.ring)
         self._closed = False
 
     async def hold(self, limit: int) -> None:
         self._holdings.limit(limit)
-        self._bell.set()
+        self._bell.ring()
         if limit < 1:
             await self._sessions.dismiss()
 
@@ -64,7 +65,7 @@ class OrderedReceiver(Receiver):
             self._sessions.ask_for(room)
             if now >= until and (not room or self._sessions.has_looked(since)):
                 return []
-            await self._wait(max(until if room else min(until, self._holdings.first_end()), now + _PAUSE_SECONDS))
+            await self._bell.wait(max(until if room else min(until, self._holdings.first_end()), now + _PAUSE_SECONDS))
         self._check()
         await asyncio.sleep(0)  # whoever asks a stopped receiver again and again must not stop the event loop
         return []
@@ -114,7 +115,7 @@ class OrderedReceiver(Receiver):
         if not self._closed:
             self._closed = True
             self._holdings.limit(0)
-            self._bell.set()
+            self._bell.ring()
             await self._sessions.close()
 
     async def _by_session(
@@ -155,20 +156,12 @@ class OrderedReceiver(Receiver):
     def _forget(self, session: Session, receipts: Sequence[SessionReceipt]) -> None:
         self._holdings.remove(receipts)
         session.settled(receipts)
-        self._bell.set()
+        self._bell.ring()
 
     def _lose_if_lost(self, session: Session, error: LevelerError) -> None:
         if isinstance(error, LeaseLost) or not session.link.is_open:
             session.lose()
-            self._bell.set()
-
-    async def _wait(self, until: float) -> None:
-        """For the bell, or until that time."""
-        timer = self._clock.call_later(until - self._clock.monotonic(), self._bell.set)
-        try:
-            await self._bell.wait()
-        finally:
-            timer.cancel()
+            self._bell.ring()
 
     def _check(self) -> None:
         if self._closed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
@@ -11,6 +10,7 @@ from typing import Final
 from azure.servicebus import ServiceBusReceivedMessage
 
 from leveler.adapter import INFINITE, Delivery
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.envelope import open_up
@@ -64,7 +64,7 @@ class Session:
         self.must_end = False
         self._is_cut = False
         #: Rung when something of this has changed.
-        self._bell = asyncio.Event()
+        self._bell = Bell(clock)
 
     @property
     def goes_on(self) -> bool:
@@ -111,7 +111,7 @@ class Session:
     def settled(self, receipts: Iterable[SessionReceipt]) -> None:
         """They are out no more."""
         self.out.difference_update(receipts)
-        self._bell.set()
+        self._bell.ring()
 
     def rest(self, seconds: float) -> None:
         """A message has been given back: nobody may have it, and so nothing behind it, for so long."""
@@ -121,7 +121,7 @@ class Session:
         """Give up, as soon as nothing is out any more, with what has been fetched."""
         self.must_end = True
         self.waiting.clear()
-        self._bell.set()
+        self._bell.ring()
 
     def cut(self) -> None:
         """Give up now, whatever is out."""
@@ -141,11 +141,12 @@ class Session:
         self._leased_until = at + self._lock
         for receipt in (*self.out, *(delivery.receipt for delivery in self.waiting)):
             receipt.leased_until = self._leased_until
-        self._bell.set()
+        self._bell.ring()
 
     async def over(self) -> None:
         """Wait until all that was fetched is settled, and its rest is over, or its lock is."""
         while (now := self._clock.monotonic()) < self._leased_until and not self._is_cut:
+            self._bell.clear()
             if not self.out and self.waiting and now >= self._linger_until:
                 self.end()
             if not (self.out or self.waiting):
@@ -153,7 +154,7 @@ class Session:
                     return
                 if now > self._leased_until - 0.5 * self._lock:
                     await self.renew()
-            await self._wait(now)
+            await self._bell.wait(self._due())
 
     async def give_back(self) -> None:
         """As a crash would: what is out has counted."""
@@ -161,14 +162,8 @@ class Session:
         self.lose()
         await settle(receipts, lambda some: self.link.settle("abandoned", [one.token for one in some]))
 
-    async def _wait(self, now: float) -> None:
-        """For the bell, or until something is due."""
-        due = self._leased_until
-        if not self.out:
-            due = self._linger_until if self.waiting else min(self._rests_until, due - 0.5 * self._lock)
-        self._bell.clear()
-        timer = self._clock.call_later(max(0.0, due - now), self._bell.set)
-        try:
-            await self._bell.wait()
-        finally:
-            timer.cancel()
+    def _due(self) -> float:
+        """When something is to be done, whatever happens."""
+        if self.out:
+            return self._leased_until
+        return self._linger_until if self.waiting else min(self._rests_until, self._leased_until - 0.5 * self._lock)
