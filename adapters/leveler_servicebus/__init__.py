@@ -14,8 +14,8 @@ A lease is a peek-lock, and its lock token shows that it is ours. The service de
 description, and counts what fails. It cannot give back later, or uncounted: then a confirmed copy is sent, with the
 next generation in its id, so that a queue that drops duplicates keeps it; and the source is completed.
 
-In an ordered queue a key is a session, whose lock is the lease of all that is out of it. A delay keeps the session locked,
-and what must not count goes back when it is given up.
+In an ordered queue a key is a session, whose lock is the lease of all that is out of it. A delay keeps the session
+locked, and what must not count goes back when it is given up.
 
 Nothing is imported here: whoever has come for the emulator needs no client.
 """
