@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from leveler.clock import Clock
-from leveler.errors import LeaseLost, LevelerError
+from leveler.errors import BrokerUnavailable, LeaseLost, LevelerError
 from leveler_servicebus.session import Session
 from leveler_servicebus.session_link import NoSession, SessionLink
 
@@ -145,7 +145,7 @@ class Turn:
                 if self._dismissed or not session.goes_on or self._clock.monotonic() > until:
                     return
                 self._left = self._left or await session.count()
-        except LeaseLost:  # somebody else goes on with it
+        except (LeaseLost, BrokerUnavailable):  # whether the service is there at all the next wait for a session tells
             session.lose()
 
     async def _fetch(self, session: Session) -> int:

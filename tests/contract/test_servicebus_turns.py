@@ -15,7 +15,7 @@ from leveler_servicebus.turn import Turn
 
 from leveler.adapter import Delivery
 from leveler.clock import SystemClock
-from leveler.errors import LeaseLost
+from leveler.errors import BrokerUnavailable, LeaseLost
 from leveler.message import Message
 from leveler.testing.clock import VirtualClock, quiet
 
@@ -157,7 +157,7 @@ def test_there_are_never_more_connections_than_can_be_borne() -> None:
     asyncio.run(play())
 
 
-def test_what_goes_wrong_is_told_once_and_a_session_that_others_have_is_nothing_wrong() -> None:
+def test_what_goes_wrong_is_told_once_and_the_end_of_a_session_is_nothing_wrong() -> None:
     async def raised(error: Exception) -> Exception | None:
         async def taken() -> None:
             raise error
@@ -177,6 +177,7 @@ def test_what_goes_wrong_is_told_once_and_a_session_that_others_have_is_nothing_
         broken = RuntimeError("a bug")
         assert await raised(broken) is broken
         assert await raised(LeaseLost("others have it")) is None
+        assert await raised(BrokerUnavailable("a session's link is cut")) is None
 
     asyncio.run(play())
 
