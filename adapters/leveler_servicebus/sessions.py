@@ -7,8 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-from leveler.adapter import Delivery
+from leveler.adapter import INFINITE, Delivery
 from leveler.clock import Clock
+from leveler.errors import BrokerUnavailable
 from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.session import Session
 from leveler_servicebus.session_link import SessionLink
@@ -61,6 +62,8 @@ class Sessions:
         self._was_answered = False
         #: When there was no session to be had.
         self._none_at = 0.0
+        #: When something wrong was told. What had begun before fails of the same, one after the other.
+        self._told_at = -INFINITE
 
     def ask_for(self, wanted: int) -> None:
         """See that so many deliveries are on their way: of what we have half of it, since other keys wait, too.
@@ -137,6 +140,8 @@ class Sessions:
             self._none_at = self._clock.monotonic()
             self._appetite = 1
         for turn in over:
-            if turn.failure:
+            is_told = isinstance(turn.failure, BrokerUnavailable) and turn.began_at < self._told_at
+            if turn.failure and not is_told:
+                self._told_at = self._clock.monotonic()
                 self._appetite = 1
                 raise turn.failure

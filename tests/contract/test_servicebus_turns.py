@@ -182,6 +182,39 @@ def test_what_goes_wrong_is_told_once_and_the_end_of_a_session_is_nothing_wrong(
     asyncio.run(play())
 
 
+def test_what_all_connections_fail_of_is_told_once_and_again_by_those_that_come_after() -> None:
+    async def play() -> None:
+        clock = VirtualClock()
+        ends = [asyncio.Event() for _ in range(3)]
+        begun = iter(ends)
+        sessions_until_then = iter([False, True, True, True])
+
+        async def accept() -> None:
+            if next(sessions_until_then):
+                await next(begun).wait()
+                raise BrokerUnavailable("cut")
+
+        some = sessions(Link(accept), clock)
+        some.ask_for(5)  # which gets a session: then there may be two at once
+        await quiet()
+        some.ask_for(5)
+        await quiet()
+        for end, is_told in zip(ends, (True, False, True), strict=True):
+            await clock.advance(0.1)
+            end.set()
+            await quiet()
+            told = False
+            try:
+                some.ask_for(5)
+            except BrokerUnavailable:
+                told = True
+            assert told == is_told
+            await quiet()
+        await some.cut()
+
+    asyncio.run(play())
+
+
 def test_what_is_left_of_a_list_waits_until_the_rest_is_settled() -> None:
     clock = VirtualClock()
     session = Session(cast(SessionLink, Link()), clock, Clocks(), 30.0, None)
