@@ -180,10 +180,10 @@ SERVICEBUS: Final = Personality(
 )
 
 #: The same with sessions, which is what `QueueSpec.ordered` asks for: a copy would go to the end of its session, so
-#: the session is kept locked until the delay is over.
+#: the session is kept locked until a delay is over, and given up where nothing is to count.
 SESSIONS: Final = replace(
     SERVICEBUS,
-    capabilities=replace(SERVICEBUS.capabilities, uncounted="none"),
+    capabilities=replace(SERVICEBUS.capabilities, uncounted="native", max_abandon_seconds=900.0),
     delayed_give_back="native",
 )
 

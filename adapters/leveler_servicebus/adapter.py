@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import ssl
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 from weakref import WeakSet
 
-from azure.servicebus import ServiceBusMessageState, ServiceBusReceiveMode, ServiceBusSubQueue
+from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusMessageState, ServiceBusReceiveMode, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient
 
-from leveler.adapter import Adapter, Capabilities, Depth, QueueSpec
+from leveler.adapter import INFINITE, Adapter, Capabilities, Depth, QueueSpec, Receiver
 from leveler.clock import Clock
 from leveler.errors import AccessDenied, ConfigError, NotStarted, Unsupported
 from leveler.holdings import Holdings
@@ -24,10 +24,13 @@ from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.envelope import open_up
 from leveler_servicebus.links import Link, Settling, Taking
 from leveler_servicebus.options import ServiceBusOptions
+from leveler_servicebus.ordered_receiver import OrderedReceiver
 from leveler_servicebus.place import place_of
 from leveler_servicebus.receipt import Receipt
 from leveler_servicebus.receiver import ServiceBusReceiver
 from leveler_servicebus.sender import RESERVE_BYTES, ServiceBusSender
+from leveler_servicebus.session_link import SessionLink, emptied
+from leveler_servicebus.sessions import Sessions
 
 #: Of the service. An emulator keeps shorter ones, too, which is good for tests.
 _LEASE_SECONDS: Final = (5.0, 300.0)
@@ -35,11 +38,17 @@ _SHORTEST_EMULATED_SECONDS: Final = 1.0
 _DEDUP_SECONDS: Final = (20.0, 7 * 24 * 3600.0)
 #: Of one verb: what is sent together goes into few transfers.
 _MOST_ITEMS: Final = 500
+#: Each may be of a session of its own, with a connection of its own.
+_MOST_ITEMS_IN_ORDER: Final = 100
 #: Of one bite of a purge.
 _MOST_TAKEN: Final = 250
 #: Of the part of the deadline that one call of the library gets: a verb makes two at most.
 _PATIENCE: Final = 0.45
 _STANDARD_BYTES: Final = 256 * 1024
+#: Nothing has come for so long: there is nothing more to purge.
+_PURGE_SECONDS: Final = 0.5
+#: A delay in an ordered queue keeps its session, and with it a connection of this process.
+_LONGEST_REST_SECONDS: Final = 900.0
 
 
 class ServiceBusAdapter(Adapter):
@@ -61,6 +70,8 @@ class ServiceBusAdapter(Adapter):
         self._senders: dict[str, Link] = {}
         #: What is held of each queue here, which the service counts as waiting.
         self._held: defaultdict[str, WeakSet[Holdings[Receipt]]] = defaultdict(WeakSet)
+        #: Of ordered queues. A delay there outlives the receiver that was asked for it.
+        self._sessions: list[Sessions] = []
         self._life = AsyncExitStack()
         self._opened: ServiceBusClient | None = None
 
@@ -81,6 +92,8 @@ class ServiceBusAdapter(Adapter):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._opened = None
+        for sessions in self._sessions:
+            await sessions.cut()
         for link in self._senders.values():
             await link.drop()
         await self._life.aclose()
@@ -103,11 +116,13 @@ class ServiceBusAdapter(Adapter):
         most = self._link_bytes.get(queue.name, _STANDARD_BYTES)
         return ServiceBusSender(queue, self._sending(queue), self.clock, self._clocks, max_link_bytes=most)
 
-    def receiver(self, queue: QueueSpec, *, capacity: int, dead: bool = False) -> ServiceBusReceiver:
+    def receiver(self, queue: QueueSpec, *, capacity: int, dead: bool = False) -> Receiver:
         facts = self._facts.get(queue.name, Facts(lock_seconds=queue.lease_seconds))
         holdings: Holdings[Receipt] = Holdings(capacity)
         if not dead:
             self._held[queue.name].add(holdings)
+        if queue.ordered and not dead:
+            return OrderedReceiver(queue.name, partial(self._new_sessions, queue, facts), self.clock, holdings)
         place = queue.dead_name if dead else queue.name
         return ServiceBusReceiver(
             queue,
@@ -145,14 +160,14 @@ class ServiceBusAdapter(Adapter):
         return [open_up(raw, self.clock.now()) for raw in waiting[:limit]]
 
     async def purge(self, queue: QueueSpec, *, dead: bool = False) -> int:
-        """What is scheduled or locked stays."""
-        if queue.ordered and not dead:
-            raise Unsupported(f"queue {queue.name!r}: nobody can empty all sessions at once: make the queue anew")
+        """What is scheduled or locked stays; so do sessions that others have locked."""
         mode = ServiceBusReceiveMode.RECEIVE_AND_DELETE
+        if queue.ordered and not dead:
+            return await emptied(self._session(queue, mode, _PURGE_SECONDS))
         link = Taking(partial(self._receiving, queue, dead, mode), queue.name, self._patience)
         removed = 0
         try:
-            while came := await link.take(_MOST_TAKEN, 0.5):
+            while came := await link.take(_MOST_TAKEN, _PURGE_SECONDS):
                 removed += len(came)
         finally:
             await link.drop()
@@ -186,6 +201,27 @@ class ServiceBusAdapter(Adapter):
             make = partial(client.get_queue_sender, queue.name)
             self._senders[queue.name] = Link(make, queue.name, self._patience)
         return self._senders[queue.name]
+
+    def _new_sessions(self, queue: QueueSpec, facts: Facts, changed: Callable[[], object]) -> Sessions:
+        self._sessions = [sessions for sessions in self._sessions if not sessions.are_over]
+        made = Sessions(
+            partial(self._session, queue, ServiceBusReceiveMode.PEEK_LOCK),
+            self.clock,
+            self._clocks,
+            lock_seconds=facts.lock_seconds,
+            silence_seconds=self._settings.silence_seconds,
+            changed=changed,
+        )
+        self._sessions.append(made)
+        return made
+
+    def _session(self, queue: QueueSpec, mode: ServiceBusReceiveMode, wait_seconds: float) -> SessionLink:
+        def make() -> Any:
+            return self._client_or_raise().get_queue_receiver(
+                queue.name, session_id=NEXT_AVAILABLE_SESSION, max_wait_time=wait_seconds, receive_mode=mode
+            )
+
+        return SessionLink(make, queue.name, self._patience, wait_seconds=wait_seconds)
 
     def _receiving(
         self, queue: QueueSpec, dead: bool, mode: ServiceBusReceiveMode = ServiceBusReceiveMode.PEEK_LOCK
@@ -246,8 +282,6 @@ class ServiceBusAdapter(Adapter):
                 f"queue {queue.name!r}: dedup is {queue.dedup_seconds:g} s, and Service Bus remembers ids for "
                 f"{shortest:g} s to {longest:g} s"
             )
-        if queue.ordered:
-            raise ConfigError(f"queue {queue.name!r}: ordered is set, and sessions are not used yet: unset it")
         if queue.max_depth is not None:
             raise ConfigError(
                 f"queue {queue.name!r}: max_depth is set, and Service Bus bounds a queue by bytes only: unset it"
@@ -264,10 +298,11 @@ class ServiceBusAdapter(Adapter):
             scope="network",
             durable=True,
             max_message_bytes=self._link_bytes.get(queue.name, _STANDARD_BYTES) - RESERVE_BYTES,
-            max_batch=_MOST_ITEMS,
+            max_batch=_MOST_ITEMS_IN_ORDER if facts.sessions else _MOST_ITEMS,
             lease="timed",
             lease_range_seconds=self._lease_range,
-            uncounted="copy",
+            max_abandon_seconds=_LONGEST_REST_SECONDS if facts.sessions else INFINITE,
+            uncounted="native" if facts.sessions else "copy",
             attempts="approximate",  # what came to a link that was lost has been counted
             ordering=facts.sessions,
             dedup_seconds=facts.dedup_seconds,

@@ -63,6 +63,11 @@ def translate(error: BaseException, place: str) -> LevelerError:
         return AccessDenied(f"{place}: no token from Entra ID: {_said(error)}: sign in, or put POLICY:KEY@ in the URL")
     if isinstance(error, TimeoutError | sdk.OperationTimeoutError):
         return Unanswered(f"{place}: no answer within the deadline: the service is stuck, overloaded or cut off")
+    if isinstance(error, sdk.ServiceBusError) and "not-allowed" in str(error) and "session" in str(error).lower():
+        return ConfigError(
+            f"{place}: RequiresSession of the queue and ordered differ: set ordered as the queue is, or make it anew: "
+            f"{_said(error)}"
+        )
     if isinstance(error, AzureError | OSError | RuntimeError | ValueError | AttributeError):
         # The library's own state after a lost link shows in any of these.
         return Unanswered(f"{place}: the link ended before the answer: {_said(error)}")

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal, Protocol, TypeVar
 
 from azure.servicebus import ServiceBusReceivedMessage
 
-from leveler.errors import BrokerUnavailable, LeaseLost
+from leveler.errors import BrokerUnavailable, LeaseLost, LevelerError
 from leveler_servicebus.errors import Unanswered, translate
 
 _T = TypeVar("_T")
@@ -83,7 +83,7 @@ class Link:
                 return await verb(self._open)
         except Exception as error:
             wrong = translate(error, self._place)
-            if not isinstance(wrong, LeaseLost):  # that is an answer
+            if not self._is_answer(wrong):
                 await self.drop()
             raise wrong from error
         except asyncio.CancelledError:  # in the middle of a frame, perhaps
@@ -95,6 +95,10 @@ class Link:
     @property
     def is_open(self) -> bool:
         return self._open is not None
+
+    def _is_answer(self, error: LevelerError) -> bool:
+        """Whether the link is as good after it as it was before."""
+        return isinstance(error, LeaseLost)
 
     async def open(self) -> None:
         """So that the first call does not have to wait for it."""

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import Final
 
 from azure.servicebus import ServiceBusReceivedMessage
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver, Sender
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import BatchError, BrokerUnavailable, LeaseLost, LevelerError, ReceiverLost, Unsupported
 from leveler.holdings import Holdings
-from leveler.message import Message
 from leveler_servicebus.appetite import Appetite
 from leveler_servicebus.clocks import Clocks
-from leveler_servicebus.envelope import open_up, reason_and_description
+from leveler_servicebus.envelope import open_up
 from leveler_servicebus.links import Settling, Status, Taking
 from leveler_servicebus.receipt import Receipt
-from leveler_servicebus.settlement import settle
+from leveler_servicebus.settlement import alike, settle
 
 #: How long the library waits at a time: nothing else ends its wait.
 _SLICE_SECONDS: Final = 0.5
@@ -73,12 +71,12 @@ class ServiceBusReceiver(Receiver):
         self._heard_at = clock.monotonic()
         self._receiving = asyncio.Lock()
         #: Rung when a wait for room may be over.
-        self._bell = asyncio.Event()
+        self._bell = Bell(clock)
         self._closed = False
 
     async def hold(self, limit: int) -> None:
         self._holdings.limit(limit)
-        self._bell.set()
+        self._bell.ring()
         if limit < 1 and not self._receiving.locked():  # else the receive under way does it
             await self._taking.stop()
 
@@ -99,7 +97,7 @@ class ServiceBusReceiver(Receiver):
                 if deliveries := await self._take(room, until - now):
                     return deliveries
             else:
-                await self._wait(min(until, self._holdings.first_end()))
+                await self._bell.wait(min(until, self._holdings.first_end()))
             if self._clock.monotonic() >= until:
                 break
         return []
@@ -123,12 +121,10 @@ class ServiceBusReceiver(Receiver):
             raise Unsupported(f"{self._name}: a dead letter cannot die again: complete it, or give it back")
         self._check()
         failed: dict[int, LevelerError] = {}
-        alike: defaultdict[tuple[str, str], dict[int, Receipt]] = defaultdict(dict)
-        for place, receipt in self._held([item.delivery for item in items], failed).items():
-            alike[reason_and_description(items[place].death)][place] = receipt
+        held = self._held([item.delivery for item in items], failed)
         away: LevelerError | None = None
         due = self._clock.monotonic() + self._settling.deadline_seconds
-        for (reason, description), receipts in alike.items():
+        for (reason, description), receipts in alike(held, items).items():
             if away is None and self._clock.monotonic() > due:
                 away = BrokerUnavailable(f"{self._name}: not begun within the deadline: nothing was done")
             if away is not None:  # the rest would only wait for it as well
@@ -161,7 +157,7 @@ class ServiceBusReceiver(Receiver):
             return
         self._closed = True
         self._holdings.limit(0)
-        self._bell.set()
+        self._bell.ring()
         try:
             async with asyncio.timeout(_PATIENCE_SECONDS):
                 await self._receiving.acquire()
@@ -225,21 +221,13 @@ class ServiceBusReceiver(Receiver):
         places = [place for place, receipt in held.items() if not receipt.has_copy]
         failed: dict[int, LevelerError] = {}
         try:
-            await self._copies.send([self._copy(items[place]) for place in places])
+            await self._copies.send([items[place].copy(self._clock.now()) for place in places])
         except BatchError as error:
             failed = {places[index]: one for index, one in error.failed.items()}
         for place in set(places).difference(failed):
             held[place].has_copy = True
         rest = {place: receipt for place, receipt in held.items() if place not in failed}
         return failed | await self._each(rest, self._as("completed"))
-
-    def _copy(self, item: Abandon) -> Message:
-        message, now = item.delivery.message, self._clock.now()
-        return message.copy(
-            attempts=item.delivery.attempt - (not item.counted),
-            not_before=now + timedelta(seconds=item.delay_seconds) if item.delay_seconds > 0 else None,
-            failed_at=(message.failed_at or now) if item.counted else message.failed_at,
-        )
 
     async def _each(
         self, held: Mapping[int, Receipt], act: Callable[[Sequence[Receipt]], Awaitable[None]]
@@ -248,7 +236,7 @@ class ServiceBusReceiver(Receiver):
         for place, receipt in held.items():
             if place not in failed or isinstance(failed[place], LeaseLost):
                 self._holdings.remove([receipt])
-        self._bell.set()
+        self._bell.ring()
         return failed
 
     def _held(self, deliveries: Sequence[Delivery], failed: dict[int, LevelerError]) -> dict[int, Receipt]:
@@ -263,14 +251,6 @@ class ServiceBusReceiver(Receiver):
                     f"the lease of message {delivery.message.id!r} has ended: it is not ours to settle"
                 )
         return held
-
-    async def _wait(self, until: float) -> None:
-        """For the bell, or until that time."""
-        timer = self._clock.call_later(until - self._clock.monotonic(), self._bell.set)
-        try:
-            await self._bell.wait()
-        finally:
-            timer.cancel()
 
     def _check(self) -> None:
         if self._closed:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
+from leveler.adapter import DeadLetter
 from leveler.errors import BrokerUnavailable, LeaseLost, LevelerError
+from leveler_servicebus.envelope import reason_and_description
 from leveler_servicebus.links import MOST_TOKENS
 from leveler_servicebus.receipt import Receipt
+
+R = TypeVar("R", bound=Receipt)
 
 #: Does it to so many at once.
 Act = Callable[[Sequence[Receipt]], Awaitable[object]]
@@ -32,6 +37,14 @@ async def settle(receipts: Mapping[int, Receipt], act: Act) -> dict[int, Leveler
         if isinstance(wrong, BrokerUnavailable):
             return failed | {place: BrokerUnavailable(str(wrong)) for places in left for place in places}
     return failed
+
+
+def alike(receipts: Mapping[int, R], items: Sequence[DeadLetter]) -> dict[tuple[str, str], dict[int, R]]:
+    """Those whose dead letters say the same, which go in one request."""
+    out: defaultdict[tuple[str, str], dict[int, R]] = defaultdict(dict)
+    for place, receipt in receipts.items():
+        out[reason_and_description(items[place].death)][place] = receipt
+    return out
 
 
 async def _act(portion: Sequence[Receipt], act: Act) -> LevelerError | None:

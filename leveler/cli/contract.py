@@ -27,6 +27,8 @@ def contract(
     only: Annotated[str, typer.Option(metavar="TOPIC", help="Cases whose name contains this, such as 'delay'.")] = "",
     jobs: Annotated[int, typer.Option(min=1, help="Cases side by side.")] = 4,
     lease: Annotated[str, typer.Option(help="The shortest lease that makes sense there.")] = "2s",
+    ordered: Annotated[bool, typer.Option("--ordered", help="All on queues that keep the order of each key.")] = False,
+    dedup: Annotated[str, typer.Option(help="All on queues that drop what came before within so long.")] = "0s",
     json: JsonOption = False,
 ) -> None:
     """Try every sentence of the adapter contract on the broker at URL.
@@ -37,6 +39,7 @@ def contract(
     from leveler.testing.contract import UrlTarget
 
     target = UrlTarget(url, lease_seconds=seconds("--lease", lease) or 2.0)
+    target.spec = {"ordered": ordered, "dedup_seconds": seconds("--dedup", dedup) or 0.0}
     can, report = asyncio.run(_contract(target, only, jobs))
     if json:
         say_json({**report.as_data(), "capabilities": capabilities_data(can)})

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from leveler.testing.contract import UrlTarget
+from leveler.testing.contract import UrlTarget, cases
 from tests.containers.keeper import Kept
 from tests.contract.side_by_side import SideBySide
 
@@ -14,8 +14,9 @@ from tests.contract.side_by_side import SideBySide
 class ServiceBus(UrlTarget):
     """Queues of its own in a namespace that others use, too. Real locks last for five seconds at least."""
 
-    def __init__(self, server: Kept, **spec: Any) -> None:
-        super().__init__(server.url, lease_seconds=5.0 if server.kind == "given" else 3.0, grace_seconds=2.0)
+    def __init__(self, server: Kept, *, lease_seconds: float = 3.0, **spec: Any) -> None:
+        lease_seconds = 5.0 if server.kind == "given" else lease_seconds
+        super().__init__(server.url, lease_seconds=lease_seconds, grace_seconds=2.0)
         self.name = " ".join([server.label, *spec])
         self.spec = spec
 
@@ -37,3 +38,25 @@ class TestDuplicateDetection(SideBySide):
     @pytest.fixture(autouse=True)
     def _server(self, servicebus: Kept) -> None:
         type(self).target = ServiceBus(servicebus, dedup_seconds=300.0)
+
+
+class Sessions(SideBySide):
+    """Order per key. Most cases have messages without one: each is a session, with a link, which takes its time."""
+
+    @pytest.fixture(autouse=True)
+    def _server(self, servicebus: Kept) -> None:
+        type(self).target = ServiceBus(servicebus, lease_seconds=4.0, ordered=True)
+
+
+#: Those with a hundred links at a time.
+MANY = ("batch", "concurrency")
+
+
+class TestSessions(Sessions):
+    jobs = 12
+    topics = tuple(dict.fromkeys(case.topic for case in cases() if case.topic not in MANY))
+
+
+class TestManySessions(Sessions):
+    jobs = 3
+    topics = MANY

@@ -18,6 +18,7 @@ from azure.servicebus.exceptions import ServiceBusConnectionError
 from leveler_servicebus.adapter import ServiceBusAdapter
 from leveler_servicebus.errors import Unanswered
 from leveler_servicebus.links import Link
+from leveler_servicebus.receiver import ServiceBusReceiver
 
 from leveler.adapter import Abandon, Adapter, Delivery, QueueSpec, Receiver
 from leveler.clock import SystemClock
@@ -77,6 +78,7 @@ async def refused(verb: Awaitable[object]) -> Exception:
         ("MaxDeliveryCount", {"max_delivery_count": 3}, {}),
         ("LockDuration", {"lock_duration": timedelta(seconds=5)}, {"lease_seconds": 30.0}),
         ("RequiresSession", {"requires_session": True}, {}),
+        ("RequiresSession", {}, {"ordered": True}),
         ("DuplicateDetectionHistoryTimeWindow", {}, {"dedup_seconds": 60.0}),
         ("DefaultMessageTimeToLive", {"default_message_time_to_live": timedelta(days=1)}, {}),
     ],
@@ -157,6 +159,7 @@ def test_a_completion_whose_answer_was_lost_is_found_to_be_done(
         async with declared(servicebus.url) as (adapter, queue):
             await adapter.sender(queue).send([message()])
             receiver = adapter.receiver(queue, capacity=1)
+            assert isinstance(receiver, ServiceBusReceiver)
             held = await received(receiver)
             with monkeypatch.context() as once:
                 once.setattr(receiver._settling, "ask", losing_its_answer(receiver._settling))
@@ -174,6 +177,7 @@ def test_what_could_not_be_completed_after_its_copy_was_sent_is_not_copied_again
         async with declared(servicebus.url) as (adapter, queue):
             await adapter.sender(queue).send([message()])
             receiver = adapter.receiver(queue, capacity=5)
+            assert isinstance(receiver, ServiceBusReceiver)
             held = await received(receiver)
             item = Abandon(held, 60.0)
             with monkeypatch.context() as once:
@@ -200,9 +204,11 @@ def losing_its_answer(link: Link) -> Any:
     return lost
 
 
-def test_clocks_that_differ_by_half_a_minute_change_nothing() -> None:
-    with server("servicebus", "process", {"clock-ahead-seconds": "30"}) as ahead:
+@pytest.mark.parametrize(("ahead_seconds", "ordered"), [("30", False), ("-30", True)])
+def test_clocks_that_differ_by_half_a_minute_change_nothing(ahead_seconds: str, ordered: bool) -> None:
+    with server("servicebus", "process", {"clock-ahead-seconds": ahead_seconds}) as ahead:
         target = UrlTarget(ahead.url, lease_seconds=3.0, grace_seconds=1.5)
+        target.spec = {"ordered": ordered}
         for topic in ("lease-a_", "delay-a_message_given_back"):
             report = asyncio.run(run(target, only=topic, jobs=8))
             assert [f"{one.case}: {one.why}" for one in report.results if one.verdict == "failed"] == []

@@ -820,6 +820,17 @@ def test_the_contract_of_an_adapter_is_tried_and_reported(cli: Cli) -> None:
     assert data["capabilities"]["scope"] == "process"
 
 
+def test_the_contract_is_tried_on_queues_that_keep_order_or_drop_duplicates_if_wanted(cli: Cli) -> None:
+    words = ("--only", "peek-", "--lease", "5s")
+    refused = cli("contract", "memory://?personality=rabbitmq", *words, "--ordered")
+    assert (refused.code, "ordered" in refused.err) == (2, True)
+
+    refused = cli("contract", "memory://?personality=servicebus", *words, "--dedup", "8d")
+    assert (refused.code, "dedup" in refused.err) == (2, True)
+
+    assert cli("contract", "memory://?personality=servicebus", *words, "--ordered", "--dedup", "1h").code == 0
+
+
 def test_a_broken_contract_fails() -> None:
     Path("leveler_acme-1.0.dist-info").mkdir()
     Path("leveler_acme-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: leveler-acme\nVersion: 1.0\n")

@@ -719,14 +719,9 @@ async def test_sqs_keeps_a_delivery_for_twelve_hours_and_then_refuses_to_extend(
     await receiver.complete([delivery])
 
 
-@pytest.mark.parametrize(
-    ("personality", "spec"), [("fifo", {}), ("servicebus", {"ordered": True})], ids=["fifo", "sessions"]
-)
 @on_a_loop
-async def test_where_nothing_is_given_back_uncounted_the_item_is_refused_and_stays_leased(
-    personality: PersonalityName, spec: dict[str, Any]
-) -> None:
-    t = await Bench(personality, **spec).declare()
+async def test_where_nothing_is_given_back_uncounted_the_item_is_refused_and_stays_leased() -> None:
+    t = await Bench("fifo").declare()
     await t.fill(2)
     receiver = t.receiver()
     kept, back = await receiver.receive(2, 0.0)
@@ -735,6 +730,20 @@ async def test_where_nothing_is_given_back_uncounted_the_item_is_refused_and_sta
     assert [type(error) for error in failed.values()] == [Unsupported]
     await receiver.complete([kept])
     assert (await t.next_one()).attempt == 2
+
+
+@on_a_loop
+async def test_sessions_give_back_in_place_and_uncounted() -> None:
+    t = await Bench("servicebus", ordered=True).declare()
+    await t.fill(2, key="k")
+    receiver = t.receiver()
+    first, second = await receiver.receive(2, 0.0)
+    await receiver.abandon([Abandon(first), Abandon(second, counted=False)])
+    back = await receiver.receive(2, 0.0)
+    assert [(one.message.id, one.message.generation, one.attempt) for one in back] == [
+        (first.message.id, 0, 2),
+        (second.message.id, 0, 1),
+    ]
 
 
 @on_a_loop

@@ -162,10 +162,10 @@ def check(
             unconfirmed[entry.id] -= 1
         elif entry.kind == UNSETTLED or (entry.kind == GONE and not runs[entry.process, entry.id]):
             unsettled[entry.id] += 1  # on its way back when its lease was lost: the copy may be there
-        # What is given back unstarted is the end of no run.
-        if entry.kind in (COMPLETED, SETTLED) and runs[entry.process, entry.id]:
+        # What is given back unstarted is the end of no run; what is lost ends one that nobody has settled.
+        if entry.kind in (COMPLETED, SETTLED, GONE) and runs[entry.process, entry.id]:
             runs[entry.process, entry.id] -= 1
-            unsettled[entry.id] -= 1
+            unsettled[entry.id] -= entry.kind != GONE
     done = set(effects)
     verdict = Verdict(
         sent=len(ids[INTENT]),

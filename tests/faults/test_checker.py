@@ -68,6 +68,12 @@ def test_a_death_of_somebody_else_explains_nothing() -> None:
     assert "duplicated without a cause" in violations(TWICE, other)
 
 
+def test_what_is_given_back_after_its_lease_was_lost_settles_no_run_before() -> None:
+    detached = told(1.15, "fault links detached by force", "back", "over", process="harness", id="broker")
+    ledger = [*told(1, "start 1", "effect", "gone"), *told(5, "settled MessageReturned"), *told(6, *RUN)]
+    assert violations(ledger, detached, doubt=Doubt(copies=True)) == {}
+
+
 BROKER = told(1.5, "fault broker SIGKILLed", "back", "over", process="harness", id="broker")
 LATER = told(2.5, "fault broker SIGKILLed", "back", "over", process="harness", id="broker")
 

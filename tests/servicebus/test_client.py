@@ -325,6 +325,18 @@ def test_the_lock_of_a_session_ends_and_then_it_counts() -> None:
     run(story())
 
 
+def test_a_receiver_whose_session_is_lost_hears_of_it_without_asking() -> None:
+    async def story() -> None:
+        async with emulator(queues=sessions()) as rig, rig.client() as client:
+            rig.put("a", queue="s", session_id="a")
+            async with client.get_queue_receiver("s", session_id="a") as receiver:
+                rig.server.move_clock(61)
+                with pytest.raises(SessionLockLostError):
+                    await receiver.receive_messages(1, max_wait_time=5)
+
+    run(story())
+
+
 def test_the_session_of_a_client_that_is_cut_off_stays_locked_until_its_lock_ends() -> None:
     async def story() -> None:
         async with emulator(queues=sessions()) as rig, rig.client() as client, rig.client() as other:
