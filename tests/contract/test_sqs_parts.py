@@ -40,6 +40,7 @@ from leveler.errors import (
     Unsupported,
 )
 from leveler.message import Message
+from leveler.testing import VirtualClock
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 SPEC = QueueSpec(name="orders", lease_seconds=30.0, max_deliveries=8)
@@ -220,6 +221,39 @@ def test_settlements_that_come_within_a_moment_share_a_request() -> None:
     answers = asyncio.run(story())
     assert [len(one) for one in calls] == [10, 10, 1]
     assert {start * 3 + 1 + place for start, failed in enumerate(answers) for place in failed} == {7, 14, 21}
+
+
+def test_a_settlement_waits_a_moment_for_company_and_no_longer() -> None:
+    calls: list[list[int]] = []
+
+    async def call(items: Sequence[int]) -> dict[int, LevelerError]:
+        calls.append(list(items))
+        return {}
+
+    async def story() -> None:
+        clock = VirtualClock()
+        gathering = Gathering(call, clock)
+        puts = [asyncio.ensure_future(gathering.put([1]))]
+        await clock.advance(0.01)
+        puts.append(asyncio.ensure_future(gathering.put([2])))
+        await clock.advance(0.005)
+        assert calls == []
+        await clock.advance(0.02)
+        assert calls == [[1, 2]]
+        await asyncio.gather(*puts)
+
+    asyncio.run(story())
+
+
+def test_ten_settlements_wait_for_nobody() -> None:
+    calls: list[int] = []
+
+    async def call(items: Sequence[int]) -> dict[int, LevelerError]:
+        calls.append(len(items))
+        return {}
+
+    asyncio.run(asyncio.wait_for(Gathering(call, VirtualClock()).put(range(20)), 10))
+    assert calls == [10, 10]
 
 
 def test_a_request_that_fails_fails_all_that_share_it() -> None:

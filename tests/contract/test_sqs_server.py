@@ -12,12 +12,14 @@ from uuid import uuid4
 
 import pytest
 from leveler_sqs import SQSAdapter, SQSOptions
+from leveler_sqs.background import Background
 from leveler_sqs.calls import Calls
 from leveler_sqs.errors import TooLong, Unanswered
 from leveler_sqs.holdings import Receipt
 from leveler_sqs.location import location_of
 from leveler_sqs.post import Post
 from leveler_sqs.queues import Queues
+from leveler_sqs.receiver import SQSReceiver
 from leveler_sqs.source import Change, Source
 
 from leveler import Leveler
@@ -34,6 +36,7 @@ from leveler.errors import (
     SendUnknown,
 )
 from leveler.message import Death, Message
+from leveler.testing import VirtualClock
 from tests.containers.keeper import Kept
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -155,6 +158,28 @@ def test_a_deletion_whose_answer_was_lost_may_be_repeated() -> None:
         return await source(Answers(failing(code="ReceiptHandleIsInvalid"))).delete(ours)
 
     assert sorted(asyncio.run(story())) == [1]
+
+
+def test_completions_that_come_one_by_one_go_together() -> None:
+    bodies = [{"MessageId": f"m{number}", "ReceiptHandle": f"r{number}", "Body": "{}"} for number in range(3)]
+    answers = Answers(lambda operation, parameters: {"Messages": bodies} if operation == "receive_message" else {})
+
+    async def story() -> None:
+        clock = VirtualClock()
+        queues = Queues(answers, SQSOptions())
+        source = Source("orders", answers, queues, clock, lease_seconds=30.0, dead=False)
+        post = Post("orders", answers, queues, clock, fifo=False, most_bytes=lambda: 1_000_000)
+        receiver = SQSReceiver(QueueSpec(name="orders"), source, post, post, clock, Background(), capacity=3, pollers=1)
+        completions = []
+        for delivery in await receiver.receive(3, 0.0):
+            completions.append(asyncio.ensure_future(receiver.complete([delivery])))
+            await clock.advance(0.005)
+        await clock.advance(0.02)
+        await asyncio.gather(*completions)
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+    deleted = [len(asked["Entries"]) for operation, asked in answers.asked if operation == "delete_message_batch"]
+    assert deleted == [3]
 
 
 # On a server
