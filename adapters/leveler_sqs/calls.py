@@ -37,6 +37,7 @@ class Calls:
         self._location = location
         self._options = options
         self.deadline_seconds = deadline_seconds
+        self._session: AioSession | None = None
         self._line: Line | None = None
         self._leaving = asyncio.Lock()
         self.place = str(location)
@@ -70,22 +71,18 @@ class Calls:
         """
         if (line := self._line) is None:
             raise NotStarted(f"{self.place} is not open: use the adapter inside 'async with'")
-        loop = asyncio.get_running_loop()
-        asked_at = loop.time()
         try:
             async with line.used() as client, asyncio.timeout(within or self.deadline_seconds):
-                answer = await getattr(client, operation)(**parameters)
-            line.heard_at = loop.time()
-            return answer
+                return await getattr(client, operation)(**parameters)
         except TimeoutError as error:
-            if line.heard_at < asked_at:
-                await self._leave(line)
+            await self._leave(line)
             raise translate(error, self.place, doing) from error
         except Exception as error:
             raise translate(error, self.place, doing) from error
 
     async def _leave(self, silent: Line) -> None:
-        """Nothing has answered for so long, so its other connections may be as dead as that one: have new ones."""
+        """A connection did not answer for so long. Its others may be as dead, and each of them, where it waits to be
+        used again, would cost a deadline of its own: have new ones."""
         async with self._leaving:
             if self._line is not silent:  # somebody has done it, or all is over
                 return
@@ -96,16 +93,7 @@ class Calls:
             await silent.retire()
 
     async def _new_line(self) -> Line:
-        session = AioSession(profile=self._options.profile or None)
-        session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
-        region = self._location.region or session.get_config_variable("region")
-        if self._location.endpoint_url is None and region is not None:
-            await _check_region(session, region)
-        if await session.get_credentials() is None:
-            raise AccessDenied(
-                f"{self.place}: no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a "
-                "profile=, or give this machine a role"
-            )
+        session = self._session = self._session or await self._new_session()
         config = AioConfig(
             retries={"total_max_attempts": 1},
             max_pool_connections=_CONNECTIONS,
@@ -115,9 +103,31 @@ class Calls:
         )
         line = Line()
         await line.connect(
-            session.create_client("sqs", region_name=region, endpoint_url=self._location.endpoint_url, config=config)
+            session.create_client(
+                "sqs",
+                region_name=self._region(session),
+                endpoint_url=self._location.endpoint_url,
+                config=config,
+            )
         )
         return line
+
+    async def _new_session(self) -> AioSession:
+        """Knows the region and the credentials, which it renews where they end."""
+        session = AioSession(profile=self._options.profile or None)
+        session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
+        region = self._region(session)
+        if self._location.endpoint_url is None and region is not None:
+            await _check_region(session, region)
+        if await session.get_credentials() is None:
+            raise AccessDenied(
+                f"{self.place}: no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a "
+                "profile=, or give this machine a role"
+            )
+        return session
+
+    def _region(self, session: AioSession) -> str | None:
+        return self._location.region or session.get_config_variable("region")
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -180,6 +181,66 @@ def test_completions_that_come_one_by_one_go_together() -> None:
     asyncio.run(asyncio.wait_for(story(), 10))
     deleted = [len(asked["Entries"]) for operation, asked in answers.asked if operation == "delete_message_batch"]
     assert deleted == [3]
+
+
+# Connections
+
+
+class Deafening:
+    """Answers whatever it is asked, until it is to leave one request unanswered: then all the connections that it has
+    by the end of the next answer are dead, and nobody tells."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._connections: set[asyncio.StreamWriter] = set()
+        self._dead: set[asyncio.StreamWriter] = set()
+        self._swallow = asyncio.Event()
+        self.swallowed = asyncio.Event()
+
+    async def serve(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        return server
+
+    def deafen(self) -> None:
+        self._swallow.set()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.add(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+                await reader.readexactly(int(length.partition(b":")[2]))
+                if self._swallow.is_set() and not self.swallowed.is_set():
+                    self.swallowed.set()
+                elif writer not in self._dead:
+                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                    self._dead |= self._connections if self.swallowed.is_set() and not self._dead else set()
+        writer.close()
+
+
+def test_one_dead_connection_costs_one_deadline_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others of its age are not tried one after another."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+
+    async def story() -> None:
+        service = Deafening()
+        server = await service.serve()
+        options = SQSOptions(endpoint_url=service.url)
+        calls = Calls(location_of("sqs://us-east-1", options), options, 10.0)
+        await calls.open()
+        service.deafen()
+        unheard = asyncio.ensure_future(calls.ask("list_queues", "look", within=0.5))
+        await service.swallowed.wait()
+        await calls.ask("list_queues", "look")  # its connection is idle now, and dead
+        with pytest.raises(Unanswered):
+            await unheard
+        await calls.ask("list_queues", "look", within=5.0)
+        await calls.close()
+        server.close()
+
+    asyncio.run(asyncio.wait_for(story(), 30))
 
 
 # On a server
