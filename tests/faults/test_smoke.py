@@ -97,6 +97,9 @@ PLANTED: Final = [
     ("rabbitmq", "believe_in_completions", ("cut before an ack",), "duplicated without a cause"),
     ("cloudtasks", "acknowledge_first", ("SIGKILL",), "lost"),
     ("rabbitmq", "never_come_back", ("all connections reset",), "stuck"),
+    ("sqs", "believe_in_parts", ("half of each batch refused",), "lost"),
+    ("sqs", "call_unknown_sends_refused", ("cut before the answer to a send",), "duplicated without a cause"),
+    ("sqs", "believe_in_completions", ("cut before a completion",), "duplicated without a cause"),
 ]
 
 
