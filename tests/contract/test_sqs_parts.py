@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from aiohttp import ClientConnectionResetError, ClientConnectorDNSError, ClientOSError
+from aiohttp.client_reqrep import ConnectionKey
 from botocore.exceptions import (
     ClientError,
     ConnectionClosedError,
@@ -43,6 +45,7 @@ from leveler.message import Message
 from leveler.testing import VirtualClock
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+ANYWHERE = ConnectionKey("sqs.x", 443, True, True, None, None, None)
 SPEC = QueueSpec(name="orders", lease_seconds=30.0, max_deliveries=8)
 
 
@@ -353,6 +356,11 @@ def client_error(code: str, status: int = 400, text: str = "something") -> Clien
     return ClientError(said, "ReceiveMessage")
 
 
+def unreachable(cause: Exception) -> EndpointConnectionError:
+    """As aiobotocore calls whatever happens to a connection."""
+    return EndpointConnectionError(endpoint_url="https://sqs.x", error=cause)
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "says"),
     [
@@ -371,6 +379,9 @@ def client_error(code: str, status: int = 400, text: str = "something") -> Clien
         (NoCredentialsError(), AccessDenied, "AWS_ACCESS_KEY_ID"),
         (NoRegionError(), ConfigError, "sqs://"),
         (EndpointConnectionError(endpoint_url="https://sqs.x"), BrokerUnavailable, "region exists"),
+        (unreachable(ClientConnectorDNSError(ANYWHERE, OSError("no such host"))), BrokerUnavailable, "region exists"),
+        (unreachable(ClientOSError(104, "Connection reset by peer")), Unanswered, "reset by peer"),
+        (unreachable(ClientConnectionResetError("Cannot write to closing transport")), Unanswered, "closing"),
         (ReadTimeoutError(endpoint_url="https://sqs.x"), Unanswered, ""),
         (ConnectionClosedError(endpoint_url="https://sqs.x"), Unanswered, ""),
         (TimeoutError(), Unanswered, "deadline"),
