@@ -192,6 +192,7 @@ class Deafening:
 
     def __init__(self) -> None:
         self.url = ""
+        self.heads: list[bytes] = []
         self._connections: set[asyncio.StreamWriter] = set()
         self._dead: set[asyncio.StreamWriter] = set()
         self._swallow = asyncio.Event()
@@ -211,6 +212,7 @@ class Deafening:
             while head := await reader.readuntil(b"\r\n\r\n"):
                 length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
                 await reader.readexactly(int(length.partition(b":")[2]))
+                self.heads.append(head)
                 if self._swallow.is_set() and not self.swallowed.is_set():
                     self.swallowed.set()
                 elif writer not in self._dead:
@@ -219,17 +221,27 @@ class Deafening:
         writer.close()
 
 
-def test_one_dead_connection_costs_one_deadline_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others of its age are not tried one after another."""
+def asking(monkeypatch: pytest.MonkeyPatch, story: Callable[[Deafening, Calls], Awaitable[None]]) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
 
-    async def story() -> None:
+    async def play() -> None:
         service = Deafening()
         server = await service.serve()
         options = SQSOptions(endpoint_url=service.url)
         calls = Calls(location_of("sqs://us-east-1", options), options, 10.0)
         await calls.open()
+        await story(service, calls)
+        await calls.close()
+        server.close()
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
+def test_one_dead_connection_costs_one_deadline_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others of its age are not tried one after another."""
+
+    async def story(service: Deafening, calls: Calls) -> None:
         service.deafen()
         unheard = asyncio.ensure_future(calls.ask("list_queues", "look", within=0.5))
         await service.swallowed.wait()
@@ -237,10 +249,15 @@ def test_one_dead_connection_costs_one_deadline_and_no_more(monkeypatch: pytest.
         with pytest.raises(Unanswered):
             await unheard
         await calls.ask("list_queues", "look", within=5.0)
-        await calls.close()
-        server.close()
 
-    asyncio.run(asyncio.wait_for(story(), 30))
+    asking(monkeypatch, story)
+
+
+def test_a_request_says_that_it_is_levelers(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(service: Deafening, calls: Calls) -> None:
+        assert b"user-agent: leveler aiobotocore/" in service.heads[-1].lower()
+
+    asking(monkeypatch, story)
 
 
 # On a server
