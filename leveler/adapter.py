@@ -277,6 +277,8 @@ class Adapter(ABC):
     schemes: ClassVar[tuple[str, ...]]
     #: A frozen dataclass: its fields are the URL's query keys and the keys under ``brokers.<name>``.
     options: ClassVar[type[Any]]
+    #: Loggers of its client library that tell of every request at "info": ``leveler run`` lets them only warn.
+    loggers: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, url: str, options: Any, *, clock: Clock, deadline_seconds: float) -> None:
         """No I/O here.

@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
 from typing import Any, Final
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
 from leveler_cloudtasks.client import Client
+from leveler_cloudtasks.letters import Letters
 from leveler_cloudtasks.tasks import Tasks, message_in
 
 #: A header of a letter that somebody holds: until when, in seconds since the epoch.
@@ -42,6 +42,7 @@ class DeadReceiver(Receiver):
         self._clock = clock
         self._tasks = tasks
         self._client = client
+        self._letters = Letters(queue.dead_name, client, clock)
         self._held: dict[str, Delivery] = {}
         self._woken = asyncio.Event()
         self._closed = False
@@ -80,19 +81,21 @@ class DeadReceiver(Receiver):
     async def close(self) -> None:
         self._closed = True
         self._woken.set()
+        await self._letters.close()
 
     # -- taking
 
     async def _take(self, most: int) -> list[Delivery]:
+        """Up to `most`, if need be with a look at all of them."""
+        begun = self._letters.begun
+        taken = await self._take_listed(most)
+        return taken if taken or not begun else await self._take_listed(most)
+
+    async def _take_listed(self, most: int) -> list[Delivery]:
         taken: list[Delivery] = []
-        if most <= 0:
-            return taken
-        async with aclosing(self._client.tasks(self._queue.dead_name, full=True)) as letters:
-            async for letter in letters:
-                if not held(letter, self._clock) and (delivery := await self._claim(letter)) is not None:
-                    taken.append(delivery)
-                if len(taken) >= most:
-                    break
+        while len(taken) < most and (letter := await self._letters.next()) is not None:
+            if not held(letter, self._clock) and (delivery := await self._claim(letter)) is not None:
+                taken.append(delivery)
         return taken
 
     async def _claim(self, letter: Any) -> Delivery | None:

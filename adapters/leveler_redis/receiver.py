@@ -17,11 +17,12 @@ from leveler.errors import (
     ReceiverLost,
     Unsupported,
 )
+from leveler.holdings import Holdings
 from leveler_redis.command import Argument
 from leveler_redis.entry import RawEntry, read
-from leveler_redis.holdings import Holdings, Receipt, receipts_of
 from leveler_redis.keys import Keys
 from leveler_redis.reading import Found, Reading
+from leveler_redis.receipt import Receipt, receipts_of
 from leveler_redis.script import Script, Scripts
 from leveler_redis.settlements import Batch, burial, completion, give_back, item, portions
 from leveler_redis.wire import Wire
@@ -58,7 +59,7 @@ class RedisReceiver(Receiver):
         wire: Wire,
         scripts: Scripts,
         clock: Clock,
-        holdings: Holdings,
+        holdings: Holdings[Receipt],
         dead: bool,
     ) -> None:
         self._queue = queue

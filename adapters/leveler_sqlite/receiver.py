@@ -9,12 +9,12 @@ from contextlib import suppress
 from leveler.adapter import INFINITE, Abandon, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, NotStarted, ReceiverLost, Unsupported
+from leveler.holdings import Holdings
 from leveler_sqlite import claims, settlements
 from leveler_sqlite.claims import Claim, Lease, Room
 from leveler_sqlite.deliveries import deliver, receipts_of
 from leveler_sqlite.envelope import encode
 from leveler_sqlite.groups import Receipt
-from leveler_sqlite.holdings import Holdings
 from leveler_sqlite.job import Job, Work
 from leveler_sqlite.settlements import Burial, Return
 from leveler_sqlite.writer import Writer
@@ -47,7 +47,7 @@ class SQLiteReceiver(Receiver):
         self._writer = writer
         self._clock = clock
         self._on_closed = on_closed
-        self._holdings = Holdings(capacity)
+        self._holdings: Holdings[Receipt] = Holdings(capacity)
         self._most_bytes: float = INFINITE
         self._claiming: Job[Claim | None] | None = None
         self._receiving = asyncio.Lock()

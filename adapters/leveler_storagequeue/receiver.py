@@ -12,10 +12,11 @@ from azure.storage.queue import QueueMessage
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
+from leveler.holdings import Holdings
 from leveler_storagequeue.errors import Gone, Unanswered
-from leveler_storagequeue.holdings import Holdings, Receipt
 from leveler_storagequeue.letter import read, text_of, text_of_dead
 from leveler_storagequeue.looking import Looking
+from leveler_storagequeue.receipt import Receipt
 from leveler_storagequeue.sender import FOR_EVER
 from leveler_storagequeue.service import Service
 
@@ -57,7 +58,7 @@ class StorageQueueReceiver(Receiver):
         self._dead_name = queue.dead_name
         self._dead_queue = service.queue(queue.dead_name)
         self._clock = clock
-        self._holdings = Holdings(capacity)
+        self._holdings: Holdings[Receipt] = Holdings(capacity)
         self._looking = looking
         self._base64_of_others = base64_of_others
         self._dead = dead
@@ -212,7 +213,7 @@ class StorageQueueReceiver(Receiver):
         return receipt
 
     def _forget(self, receipt: Receipt) -> None:
-        self._holdings.remove(receipt)
+        self._holdings.remove([receipt])
         self._bell.set()
 
     async def _wait(self, until: float) -> None:

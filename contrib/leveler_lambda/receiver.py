@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from leveler_sqs import SQSAdapter
-from leveler_sqs.holdings import Receipt
+from leveler_sqs.receipt import Receipt
 from leveler_sqs.source import Change
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
