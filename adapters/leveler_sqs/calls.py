@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import cache
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from leveler_sqs.errors import translate
 from leveler_sqs.line import Line
 from leveler_sqs.location import Location
 from leveler_sqs.options import SQSOptions
+
+log: Final = logging.getLogger("leveler.sqs")
 
 #: What SQS answers; botocore's own parsing has no types.
 Answer = Any
@@ -56,9 +59,10 @@ class Calls:
             # Least privilege: who may not list queues may still use some.
 
     async def close(self) -> None:
-        if self._line is not None:
+        async with self._leaving:
             line, self._line = self._line, None
-            await line.retire()
+            if line is not None:
+                await line.retire()
 
     async def ask(self, operation: str, doing: str, *, within: float | None = None, **parameters: Any) -> Answer:
         """The answer to one request.
@@ -88,9 +92,10 @@ class Calls:
                 return
             try:
                 self._line = await self._new_line()
-            except Exception as error:
-                raise translate(error, self.place, "open") from error
-            await silent.retire()
+            except Exception as error:  # what became of the request is what its caller must hear of
+                log.warning("%s; the connections are kept", translate(error, self.place, "connect anew"))
+            else:
+                await silent.retire()
 
     async def _new_line(self) -> Line:
         session = self._session = self._session or await self._new_session()
@@ -103,15 +108,9 @@ class Calls:
             # Else it is put together anew for every request, which is a fifth of what botocore does for one.
             user_agent=f"leveler {session.user_agent()}",
         )
+        region, endpoint_url = self._region(session), self._location.endpoint_url
         line = Line()
-        await line.connect(
-            session.create_client(
-                "sqs",
-                region_name=self._region(session),
-                endpoint_url=self._location.endpoint_url,
-                config=config,
-            )
-        )
+        await line.connect(session.create_client("sqs", region_name=region, endpoint_url=endpoint_url, config=config))
         return line
 
     async def _new_session(self) -> AioSession:

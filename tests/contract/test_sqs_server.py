@@ -16,6 +16,7 @@ from leveler_sqs import SQSAdapter, SQSOptions
 from leveler_sqs.background import Background
 from leveler_sqs.calls import Calls
 from leveler_sqs.errors import TooLong, Unanswered
+from leveler_sqs.line import Line
 from leveler_sqs.location import location_of
 from leveler_sqs.post import Post
 from leveler_sqs.queues import Queues
@@ -249,6 +250,23 @@ def test_one_dead_connection_costs_one_deadline_and_no_more(monkeypatch: pytest.
         with pytest.raises(Unanswered):
             await unheard
         await calls.ask("list_queues", "look", within=5.0)
+
+    asking(monkeypatch, story)
+
+
+def test_who_was_not_answered_hears_of_that_and_not_of_the_new_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A send whose outcome is not known must not be taken for one that was refused."""
+
+    async def refused(calls: Calls) -> Line:
+        raise AccessDenied("no credentials any more")
+
+    async def story(service: Deafening, calls: Calls) -> None:
+        service.deafen()
+        with monkeypatch.context() as patched:
+            patched.setattr(Calls, "_new_line", refused)
+            with pytest.raises(Unanswered):
+                await calls.ask("list_queues", "look", within=0.2)
+        await calls.ask("list_queues", "look")
 
     asking(monkeypatch, story)
 
