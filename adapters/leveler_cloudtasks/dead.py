@@ -7,12 +7,12 @@ is told that it exists. The next one is made before the last one goes, so a cras
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
 from leveler_cloudtasks.client import Client
@@ -44,24 +44,24 @@ class DeadReceiver(Receiver):
         self._client = client
         self._letters = Letters(queue.dead_name, client, clock)
         self._held: dict[str, Delivery] = {}
-        self._woken = asyncio.Event()
+        self._bell = Bell(clock)
         self._closed = False
 
     async def hold(self, limit: int) -> None:
         self._limit = min(limit, self._capacity)
-        self._woken.set()
+        self._bell.ring()
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check_open()
         end = self._clock.monotonic() + wait_seconds
         running = self._limit > 0
         while True:
-            self._woken.clear()
+            self._bell.clear()
             taken = await self._take(min(credit, self._limit - len(self._live())))
             left = end - self._clock.monotonic()
             if taken or left <= 0 or (running and self._limit == 0):
                 return taken
-            await self._wait(min(left, _LOOK_SECONDS))
+            await self._bell.wait(min(end, self._clock.monotonic() + _LOOK_SECONDS))
             self._check_open()
 
     async def complete(self, deliveries: Sequence[Delivery]) -> None:
@@ -80,7 +80,7 @@ class DeadReceiver(Receiver):
 
     async def close(self) -> None:
         self._closed = True
-        self._woken.set()
+        self._bell.ring()
         await self._letters.close()
 
     # -- taking
@@ -159,13 +159,6 @@ class DeadReceiver(Receiver):
     def _check_open(self) -> None:
         if self._closed:
             raise ReceiverLost(f"the receiver of {self._queue.dead_name} is closed: make a new one")
-
-    async def _wait(self, seconds: float) -> None:
-        timer = self._clock.call_later(seconds, self._woken.set)
-        try:
-            await self._woken.wait()
-        finally:
-            timer.cancel()
 
 
 def _next_name(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Final
 from azure.storage.queue import QueueMessage
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
 from leveler.holdings import Holdings
@@ -64,12 +65,12 @@ class StorageQueueReceiver(Receiver):
         self._dead = dead
         self._receiving = asyncio.Lock()
         #: Rung when a wait may be over.
-        self._bell = asyncio.Event()
+        self._bell = Bell(clock)
         self._closed = False
 
     async def hold(self, limit: int) -> None:
         self._holdings.limit(limit)
-        self._bell.set()
+        self._bell.ring()
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check()
@@ -82,7 +83,7 @@ class StorageQueueReceiver(Receiver):
                     return deliveries
                 if (now := self._clock.monotonic()) >= until:
                     return []
-                await self._wait(min(until, now + self._looking.pause() if room else self._holdings.first_end()))
+                await self._bell.wait(min(until, now + self._looking.pause() if room else self._holdings.first_end()))
         await asyncio.sleep(0)  # whoever asks a stopped receiver again and again must not stop the event loop
         return []
 
@@ -214,15 +215,7 @@ class StorageQueueReceiver(Receiver):
 
     def _forget(self, receipt: Receipt) -> None:
         self._holdings.remove([receipt])
-        self._bell.set()
-
-    async def _wait(self, until: float) -> None:
-        """For the bell, or until that time."""
-        timer = self._clock.call_later(until - self._clock.monotonic(), self._bell.set)
-        try:
-            await self._bell.wait()
-        finally:
-            timer.cancel()
+        self._bell.ring()
 
     def _check(self) -> None:
         if self._closed:

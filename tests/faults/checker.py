@@ -27,6 +27,7 @@ from tests.faults.ledger import (
     ACKED,
     COMPLETED,
     EFFECT,
+    GONE,
     INTENT,
     LOG,
     REFUSED,
@@ -159,8 +160,8 @@ def check(
             runs[entry.process, entry.id] += 1
         elif entry.kind == COMPLETED:
             unconfirmed[entry.id] -= 1
-        elif entry.kind == UNSETTLED:
-            unsettled[entry.id] += 1
+        elif entry.kind == UNSETTLED or (entry.kind == GONE and not runs[entry.process, entry.id]):
+            unsettled[entry.id] += 1  # on its way back when its lease was lost: the copy may be there
         # What is given back unstarted is the end of no run.
         if entry.kind in (COMPLETED, SETTLED) and runs[entry.process, entry.id]:
             runs[entry.process, entry.id] -= 1

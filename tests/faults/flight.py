@@ -40,7 +40,8 @@ class Flight:
 
     #: Faults that hit an operation on the wire, a process with runs in hand, or the broker while there were any.
     hits: int = 0
-    #: Runs that a fault from outside hit, by message and attempt: not those that a neighbour's crash took along.
+    #: Runs that a fault from outside hit, or that began under one, by message and attempt: not those that a neighbour's
+    #: crash took along.
     struck: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
     #: Runs that a fault or a crash could make happen again: not confirmed when it was over.
     at_risk: int = 0
@@ -142,6 +143,7 @@ class _Walk:
         self._attempts[entry.id] = int(entry.detail or 0)
         if self._threatened is not None:
             self._threatened.add(entry.id)
+            self.flight.struck.add((entry.id, self._attempts[entry.id]))
         if kind_of(entry.id) in KILLERS:  # all that its process has in hand comes again
             self.flight.at_risk += len(runs)
         if self._since is not None:

@@ -116,6 +116,23 @@ def test_a_good_message_may_die_when_a_fault_hit_each_run_that_it_had_alone() ->
     assert violations(hits, dead=dead) == {}
 
 
+def test_a_run_that_begins_under_a_fault_is_hit_by_it() -> None:
+    dead = {"m1_plain": ["crash-loop"]}
+    before = told(1.9, "fault broker SIGKILLed", process="harness", id="broker")
+    after = told(5.0, "back", "over", process="harness", id="broker")
+    alone = told(2, "start 4", "gone")
+    assert violations(alone, before, after, dead=dead) == {}
+    assert violations(alone, told(1.0, "fault broker", "back", "over", process="harness", id="broker"), dead=dead) == {
+        "innocent dead": 1
+    }
+
+
+def test_what_was_on_its_way_back_when_its_lease_was_lost_may_be_there_twice() -> None:
+    lost = told(0.5, "gone", process="worker-2")
+    assert "duplicated without a cause" not in violations(TWICE, lost, doubt=Doubt(copies=True))
+    assert "duplicated without a cause" in violations(TWICE, lost)
+
+
 def test_poison_ends_with_its_own_reason() -> None:
     poison = [entry._replace(id="m1_raise") for entry in SENT]
     assert violations(told(1, *RUN), poison, dead={"m1_raise": ["rejected"]}) == {"wrong end": 1}
