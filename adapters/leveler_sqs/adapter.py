@@ -21,9 +21,9 @@ from leveler_sqs.receiver import SQSReceiver
 from leveler_sqs.sender import SQSSender
 from leveler_sqs.source import Source
 
-#: Items of one call: twice what its requests carry that are under way at once, so that the next ones need not wait for
-#: the slowest of the first. On FIFO they go one after another, and all within one deadline.
-_MOST_ITEMS: Final = 200
+#: Items of one call: several times what its requests carry that are under way at once, since at the end of each call
+#: some wait for the slowest. On FIFO they go one after another, and all within one deadline.
+_MOST_ITEMS: Final = 500
 _MOST_FIFO_ITEMS: Final = 100
 #: A poll that was under way when its receiver was closed waits no longer than this.
 _LONGEST_WAIT_SECONDS: Final = 20.0
