@@ -21,8 +21,10 @@ from leveler_sqs.receiver import SQSReceiver
 from leveler_sqs.sender import SQSSender
 from leveler_sqs.source import Source
 
-#: Ten requests' worth, side by side.
-_MOST_ITEMS: Final = 100
+#: Items of one call: several times what its requests carry that are under way at once, since at the end of each call
+#: some wait for the slowest. On FIFO they go one after another, and all within one deadline.
+_MOST_ITEMS: Final = 500
+_MOST_FIFO_ITEMS: Final = 100
 #: A poll that was under way when its receiver was closed waits no longer than this.
 _LONGEST_WAIT_SECONDS: Final = 20.0
 
@@ -127,7 +129,7 @@ class SQSAdapter(Adapter):
             scope="network",
             durable=True,
             max_message_bytes=self._queues.most_bytes(queue) - policy.RESERVE_BYTES,
-            max_batch=_MOST_ITEMS,
+            max_batch=_MOST_FIFO_ITEMS if fifo else _MOST_ITEMS,
             max_delay_seconds=0.0 if fifo else policy.LONGEST_DELAY_SECONDS,
             max_abandon_seconds=policy.LONGEST_LEASE_SECONDS,
             lease_range_seconds=(1.0, policy.LONGEST_LEASE_SECONDS),

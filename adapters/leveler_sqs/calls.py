@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from functools import cache
 from typing import Any, Final
 
@@ -15,6 +16,8 @@ from leveler_sqs.errors import translate
 from leveler_sqs.line import Line
 from leveler_sqs.location import Location
 from leveler_sqs.options import SQSOptions
+
+log: Final = logging.getLogger("leveler.sqs")
 
 #: What SQS answers; botocore's own parsing has no types.
 Answer = Any
@@ -37,6 +40,7 @@ class Calls:
         self._location = location
         self._options = options
         self.deadline_seconds = deadline_seconds
+        self._session: AioSession | None = None
         self._line: Line | None = None
         self._leaving = asyncio.Lock()
         self.place = str(location)
@@ -55,9 +59,10 @@ class Calls:
             # Least privilege: who may not list queues may still use some.
 
     async def close(self) -> None:
-        if self._line is not None:
+        async with self._leaving:
             line, self._line = self._line, None
-            await line.retire()
+            if line is not None:
+                await line.retire()
 
     async def ask(self, operation: str, doing: str, *, within: float | None = None, **parameters: Any) -> Answer:
         """The answer to one request.
@@ -70,35 +75,49 @@ class Calls:
         """
         if (line := self._line) is None:
             raise NotStarted(f"{self.place} is not open: use the adapter inside 'async with'")
-        loop = asyncio.get_running_loop()
-        asked_at = loop.time()
         try:
             async with line.used() as client, asyncio.timeout(within or self.deadline_seconds):
-                answer = await getattr(client, operation)(**parameters)
-            line.heard_at = loop.time()
-            return answer
+                return await getattr(client, operation)(**parameters)
         except TimeoutError as error:
-            if line.heard_at < asked_at:
-                await self._leave(line)
+            await self._leave(line)
             raise translate(error, self.place, doing) from error
         except Exception as error:
             raise translate(error, self.place, doing) from error
 
     async def _leave(self, silent: Line) -> None:
-        """Nothing has answered for so long, so its other connections may be as dead as that one: have new ones."""
+        """A connection did not answer for so long. Its others may be as dead, and each of them, where it waits to be
+        used again, would cost a deadline of its own: have new ones."""
         async with self._leaving:
             if self._line is not silent:  # somebody has done it, or all is over
                 return
             try:
                 self._line = await self._new_line()
-            except Exception as error:
-                raise translate(error, self.place, "open") from error
-            await silent.retire()
+            except Exception as error:  # what became of the request is what its caller must hear of
+                log.warning("%s; the connections are kept", translate(error, self.place, "connect anew"))
+            else:
+                await silent.retire()
 
     async def _new_line(self) -> Line:
+        session = self._session = self._session or await self._new_session()
+        config = AioConfig(
+            retries={"total_max_attempts": 1},
+            max_pool_connections=_CONNECTIONS,
+            connect_timeout=self.deadline_seconds,
+            read_timeout=_READ_SECONDS,
+            parameter_validation=False,  # they are made here, and their limits are looked at before
+            # Else it is put together anew for every request, which is a fifth of what botocore does for one.
+            user_agent=f"leveler {session.user_agent()}",
+        )
+        region, endpoint_url = self._region(session), self._location.endpoint_url
+        line = Line()
+        await line.connect(session.create_client("sqs", region_name=region, endpoint_url=endpoint_url, config=config))
+        return line
+
+    async def _new_session(self) -> AioSession:
+        """Knows the region and the credentials, which it renews where they end."""
         session = AioSession(profile=self._options.profile or None)
         session.register_component("data_loader", _descriptions(session.get_config_variable("data_path")))
-        region = self._location.region or session.get_config_variable("region")
+        region = self._region(session)
         if self._location.endpoint_url is None and region is not None:
             await _check_region(session, region)
         if await session.get_credentials() is None:
@@ -106,18 +125,10 @@ class Calls:
                 f"{self.place}: no AWS credentials were found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a "
                 "profile=, or give this machine a role"
             )
-        config = AioConfig(
-            retries={"total_max_attempts": 1},
-            max_pool_connections=_CONNECTIONS,
-            connect_timeout=self.deadline_seconds,
-            read_timeout=_READ_SECONDS,
-            parameter_validation=False,  # they are made here, and their limits are looked at before
-        )
-        line = Line()
-        await line.connect(
-            session.create_client("sqs", region_name=region, endpoint_url=self._location.endpoint_url, config=config)
-        )
-        return line
+        return session
+
+    def _region(self, session: AioSession) -> str | None:
+        return self._location.region or session.get_config_variable("region")
 
 
 @cache

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from aiohttp import ClientConnectionError, ClientConnectorError
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
@@ -87,6 +88,7 @@ def translate(error: BaseException, place: str, doing: str) -> LevelerError:
         place: where it was to go.
         doing: the operation and the queue, for people.
     """
+    error = _broken(error)
     if isinstance(error, LevelerError):
         return error
     if isinstance(error, ClientError):
@@ -108,7 +110,7 @@ def translate(error: BaseException, place: str, doing: str) -> LevelerError:
         )
     if isinstance(error, TimeoutError):
         return Unanswered(f"{place}: {doing}: no answer within the deadline")
-    if isinstance(error, BotoCoreError | OSError):
+    if isinstance(error, BotoCoreError | ClientConnectionError | OSError):
         return Unanswered(f"{place}: {doing}: the connection failed ({_said(error)})")
     return BrokerError(f"{place}: {doing}: {type(error).__name__}: {error}")
 
@@ -131,7 +133,9 @@ def _answered(error: ClientError, where: str) -> LevelerError:
 
 def _meaning(code: str, text: str, *, is_ours: bool, status: int) -> LevelerError:
     if code in _NO_QUEUE:
-        return QueueNotFound(f"{text}: declare the queue, or correct its name, the region and account=")
+        return QueueNotFound(
+            f"{text}: let it be created (declare: create), or correct its name, the region and account="
+        )
     if code in _LOST or (code == "InvalidParameterValue" and "eceipt" in text):
         return LeaseLost(text)
     if (code in _UNKNOWN_CALLER and "ignature expired" in text) or code in _SKEWED:
@@ -149,6 +153,15 @@ def _meaning(code: str, text: str, *, is_ours: bool, status: int) -> LevelerErro
     if not is_ours:
         return Unanswered(text)
     return BrokerError(text)
+
+
+def _broken(error: BaseException) -> BaseException:
+    """What broke a connection under its request. It comes by the same name as that nobody was there, and only that one
+    says that nothing was done."""
+    cause = error.kwargs.get("error") if isinstance(error, EndpointConnectionError) else None
+    if isinstance(cause, ClientConnectionError) and not isinstance(cause, ClientConnectorError):
+        return cause
+    return error
 
 
 def _word(code: object) -> str:

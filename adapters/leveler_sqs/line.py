@@ -15,8 +15,6 @@ class Line:
         self._open = AsyncExitStack()
         self._users = 0
         self._retired = False
-        #: When the last answer came, on the clock of the loop.
-        self.heard_at = 0.0
 
     async def connect(self, making: AbstractAsyncContextManager[Any]) -> None:
         self.client = await self._open.enter_async_context(making)

@@ -217,8 +217,12 @@ class Intake:
             self._receiving = receiver
             if self._memory is not None:
                 self._allow(self._memory)
-            deliveries = await self._answer(receiver.receive(credit, WAIT_SECONDS), WAIT_SECONDS)
-            self._known()
+            # The first one is a look: its answer says at once whether the broker lets us receive.
+            wait = WAIT_SECONDS if self._ready else 0.0
+            deliveries = await self._answer(receiver.receive(credit, wait), wait)
+            if not self._ready:
+                self._ready = True
+                self._on_ready()
             return deliveries
         finally:
             self._receiving = None
@@ -230,19 +234,13 @@ class Intake:
             self._receiving.bound_bytes(room)
 
     async def _open(self, receiver: Receiver, credit: int) -> None:
-        """Let the broker hand over as many as we ask for. Its answer says that it knows us as a consumer."""
+        """Let the broker hand over as many as we ask for."""
         async with self._flow:
             holding = next_hold(self._holding, self._held() + credit, self._capacity)
             if holding == self._holding or self._stopped:
                 return
             await self._answer(receiver.hold(holding), 0.0)
             self._holding = holding
-            self._known()
-
-    def _known(self) -> None:
-        if not self._ready:
-            self._ready = True
-            self._on_ready()
 
     async def _answer(self, verb: Coroutine[Any, Any, T], wait_seconds: float) -> T:
         try:

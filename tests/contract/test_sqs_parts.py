@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from aiohttp import ClientConnectionResetError, ClientConnectorDNSError, ClientOSError
+from aiohttp.client_reqrep import ConnectionKey
 from botocore.exceptions import (
     ClientError,
     ConnectionClosedError,
@@ -40,8 +42,10 @@ from leveler.errors import (
     Unsupported,
 )
 from leveler.message import Message
+from leveler.testing import VirtualClock
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
+ANYWHERE = ConnectionKey("sqs.x", 443, True, True, None, None, None)
 SPEC = QueueSpec(name="orders", lease_seconds=30.0, max_deliveries=8)
 
 
@@ -222,6 +226,39 @@ def test_settlements_that_come_within_a_moment_share_a_request() -> None:
     assert {start * 3 + 1 + place for start, failed in enumerate(answers) for place in failed} == {7, 14, 21}
 
 
+def test_a_settlement_waits_a_moment_for_company_and_no_longer() -> None:
+    calls: list[list[int]] = []
+
+    async def call(items: Sequence[int]) -> dict[int, LevelerError]:
+        calls.append(list(items))
+        return {}
+
+    async def story() -> None:
+        clock = VirtualClock()
+        gathering = Gathering(call, clock)
+        puts = [asyncio.ensure_future(gathering.put([1]))]
+        await clock.advance(0.01)
+        puts.append(asyncio.ensure_future(gathering.put([2])))
+        await clock.advance(0.005)
+        assert calls == []
+        await clock.advance(0.02)
+        assert calls == [[1, 2]]
+        await asyncio.gather(*puts)
+
+    asyncio.run(story())
+
+
+def test_ten_settlements_wait_for_nobody() -> None:
+    calls: list[int] = []
+
+    async def call(items: Sequence[int]) -> dict[int, LevelerError]:
+        calls.append(len(items))
+        return {}
+
+    asyncio.run(asyncio.wait_for(Gathering(call, VirtualClock()).put(range(20)), 10))
+    assert calls == [10, 10]
+
+
 def test_a_request_that_fails_fails_all_that_share_it() -> None:
     async def call(items: Sequence[int]) -> dict[int, LevelerError]:
         raise BrokerUnavailable("away")
@@ -319,6 +356,11 @@ def client_error(code: str, status: int = 400, text: str = "something") -> Clien
     return ClientError(said, "ReceiveMessage")
 
 
+def unreachable(cause: Exception) -> EndpointConnectionError:
+    """As aiobotocore calls whatever happens to a connection."""
+    return EndpointConnectionError(endpoint_url="https://sqs.x", error=cause)
+
+
 @pytest.mark.parametrize(
     ("error", "kind", "says"),
     [
@@ -337,6 +379,9 @@ def client_error(code: str, status: int = 400, text: str = "something") -> Clien
         (NoCredentialsError(), AccessDenied, "AWS_ACCESS_KEY_ID"),
         (NoRegionError(), ConfigError, "sqs://"),
         (EndpointConnectionError(endpoint_url="https://sqs.x"), BrokerUnavailable, "region exists"),
+        (unreachable(ClientConnectorDNSError(ANYWHERE, OSError("no such host"))), BrokerUnavailable, "region exists"),
+        (unreachable(ClientOSError(104, "Connection reset by peer")), Unanswered, "reset by peer"),
+        (unreachable(ClientConnectionResetError("Cannot write to closing transport")), Unanswered, "closing"),
         (ReadTimeoutError(endpoint_url="https://sqs.x"), Unanswered, ""),
         (ConnectionClosedError(endpoint_url="https://sqs.x"), Unanswered, ""),
         (TimeoutError(), Unanswered, "deadline"),

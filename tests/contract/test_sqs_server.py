@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,12 +13,15 @@ from uuid import uuid4
 
 import pytest
 from leveler_sqs import SQSAdapter, SQSOptions
+from leveler_sqs.background import Background
 from leveler_sqs.calls import Calls
 from leveler_sqs.errors import TooLong, Unanswered
+from leveler_sqs.line import Line
 from leveler_sqs.location import location_of
 from leveler_sqs.post import Post
 from leveler_sqs.queues import Queues
 from leveler_sqs.receipt import Receipt
+from leveler_sqs.receiver import SQSReceiver
 from leveler_sqs.source import Change, Source
 
 from leveler import Leveler
@@ -34,6 +38,7 @@ from leveler.errors import (
     SendUnknown,
 )
 from leveler.message import Death, Message
+from leveler.testing import VirtualClock
 from tests.containers.keeper import Kept
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -155,6 +160,122 @@ def test_a_deletion_whose_answer_was_lost_may_be_repeated() -> None:
         return await source(Answers(failing(code="ReceiptHandleIsInvalid"))).delete(ours)
 
     assert sorted(asyncio.run(story())) == [1]
+
+
+def test_completions_that_come_one_by_one_go_together() -> None:
+    bodies = [{"MessageId": f"m{number}", "ReceiptHandle": f"r{number}", "Body": "{}"} for number in range(3)]
+    answers = Answers(lambda operation, parameters: {"Messages": bodies} if operation == "receive_message" else {})
+
+    async def story() -> None:
+        clock = VirtualClock()
+        queues = Queues(answers, SQSOptions())
+        source = Source("orders", answers, queues, clock, lease_seconds=30.0, dead=False)
+        post = Post("orders", answers, queues, clock, fifo=False, most_bytes=lambda: 1_000_000)
+        receiver = SQSReceiver(QueueSpec(name="orders"), source, post, post, clock, Background(), capacity=3, pollers=1)
+        completions = []
+        for delivery in await receiver.receive(3, 0.0):
+            completions.append(asyncio.ensure_future(receiver.complete([delivery])))
+            await clock.advance(0.005)
+        await clock.advance(0.02)
+        await asyncio.gather(*completions)
+
+    asyncio.run(asyncio.wait_for(story(), 10))
+    deleted = [len(asked["Entries"]) for operation, asked in answers.asked if operation == "delete_message_batch"]
+    assert deleted == [3]
+
+
+# Connections
+
+
+class Deafening:
+    """Answers whatever it is asked, until it is to leave one request unanswered: then all the connections that it has
+    by the end of the next answer are dead, and nobody tells."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.heads: list[bytes] = []
+        self._connections: set[asyncio.StreamWriter] = set()
+        self._dead: set[asyncio.StreamWriter] = set()
+        self._swallow = asyncio.Event()
+        self.swallowed = asyncio.Event()
+
+    async def serve(self) -> asyncio.Server:
+        server = await asyncio.start_server(self._talk, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        return server
+
+    def deafen(self) -> None:
+        self._swallow.set()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.add(writer)
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while head := await reader.readuntil(b"\r\n\r\n"):
+                length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+                await reader.readexactly(int(length.partition(b":")[2]))
+                self.heads.append(head)
+                if self._swallow.is_set() and not self.swallowed.is_set():
+                    self.swallowed.set()
+                elif writer not in self._dead:
+                    writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}")
+                    self._dead |= self._connections if self.swallowed.is_set() and not self._dead else set()
+        writer.close()
+
+
+def asking(monkeypatch: pytest.MonkeyPatch, story: Callable[[Deafening, Calls], Awaitable[None]]) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+
+    async def play() -> None:
+        service = Deafening()
+        server = await service.serve()
+        options = SQSOptions(endpoint_url=service.url)
+        calls = Calls(location_of("sqs://us-east-1", options), options, 10.0)
+        await calls.open()
+        await story(service, calls)
+        await calls.close()
+        server.close()
+
+    asyncio.run(asyncio.wait_for(play(), 30))
+
+
+def test_one_dead_connection_costs_one_deadline_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others of its age are not tried one after another."""
+
+    async def story(service: Deafening, calls: Calls) -> None:
+        service.deafen()
+        unheard = asyncio.ensure_future(calls.ask("list_queues", "look", within=0.5))
+        await service.swallowed.wait()
+        await calls.ask("list_queues", "look")  # its connection is idle now, and dead
+        with pytest.raises(Unanswered):
+            await unheard
+        await calls.ask("list_queues", "look", within=5.0)
+
+    asking(monkeypatch, story)
+
+
+def test_who_was_not_answered_hears_of_that_and_not_of_the_new_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A send whose outcome is not known must not be taken for one that was refused."""
+
+    async def refused(calls: Calls) -> Line:
+        raise AccessDenied("no credentials any more")
+
+    async def story(service: Deafening, calls: Calls) -> None:
+        service.deafen()
+        with monkeypatch.context() as patched:
+            patched.setattr(Calls, "_new_line", refused)
+            with pytest.raises(Unanswered):
+                await calls.ask("list_queues", "look", within=0.2)
+        await calls.ask("list_queues", "look")
+
+    asking(monkeypatch, story)
+
+
+def test_a_request_says_that_it_is_levelers(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(service: Deafening, calls: Calls) -> None:
+        assert b"user-agent: leveler aiobotocore/" in service.heads[-1].lower()
+
+    asking(monkeypatch, story)
 
 
 # On a server

@@ -24,6 +24,7 @@ from tests.faults.checker import Verdict, check
 from tests.faults.histories import history, pause
 from tests.faults.ledger import ACKED, BACK, DEAD, DEAF, EFFECT, FAULT, OVER, READY, Ledger, read
 from tests.faults.load import QUEUE
+from tests.faults.patience import Patience
 from tests.faults.sender import FAULTS_OVER
 from tests.faults.subjects.subject import Fault, Subject
 from tests.faults.worker import DRAIN_SECONDS, LEASE, MAX_ATTEMPTS, TIMEOUT, queue_settings
@@ -43,7 +44,7 @@ class Plan:
     plant: str = ""
     #: Only these kinds of faults; all that there are by default, but for those that lose messages.
     kinds: tuple[str, ...] = ()
-    #: Longest wait for the drain after the last fault.
+    #: How long nothing may move after the last fault, while there is something to send or to drain.
     patience_seconds: float = 120.0
 
 
@@ -101,7 +102,7 @@ class Harness:
         with self._processes():
             faults = self._schedule()
             may_lose = any(fault.loses for fault in faults)
-            over, give_up_at = self._folder / FAULTS_OVER, float("inf")
+            over = self._folder / FAULTS_OVER
             self._until_ready(self._plan.workers if faults else 0)
             lasting = self._subject.calm_seconds + sum(fault.seconds + _PAUSE_SECONDS for fault in faults)
             sender = self._start_sender(lasting)
@@ -115,8 +116,8 @@ class Harness:
                     self._make(faults.pop())
                 elif not over.exists():
                     over.touch()
-                    give_up_at = time.monotonic() + self._plan.patience_seconds
-                if time.monotonic() > give_up_at:
+                    patience = Patience(self._plan.patience_seconds)
+                elif patience.is_over(self._written("sender", sender)):
                     sender.kill()
                 time.sleep(self._rng.uniform(0.05, 0.6))
             if sender.returncode == -signal.SIGKILL:
@@ -223,8 +224,16 @@ class Harness:
         return worker in self._ready and worker.poll() is None
 
     def _has_told(self, process: subprocess.Popen[bytes], name: str, kind: str) -> bool:
-        log = self._folder / f"{name}-{process.pid}.log"
+        log = self._log(name, process)
         return log.exists() and f" {kind} ".encode() in log.read_bytes()
+
+    def _written(self, name: str, process: subprocess.Popen[bytes]) -> int:
+        """How many bytes it has told."""
+        log = self._log(name, process)
+        return log.stat().st_size if log.exists() else 0
+
+    def _log(self, name: str, process: subprocess.Popen[bytes]) -> Path:
+        return self._folder / f"{name}-{process.pid}.log"
 
     # Processes
 
@@ -263,12 +272,14 @@ class Harness:
 
     def _drain(self, *, may_lose: bool) -> int:
         """Until the queue is empty and stays so, and no message is missing; how many are left if that never is."""
-        give_up_at = time.monotonic() + self._plan.patience_seconds
+        patience = Patience(self._plan.patience_seconds)
         empty = 0
         left = -1
-        while time.monotonic() < give_up_at:
+        least = float("inf")
+        while not patience.is_over(least):
             self._revive()
             left = asyncio.run(self._left())
+            least = min(least, left) if left >= 0 else least
             empty = empty + 1 if left == 0 else 0
             # Not every broker counts what is on its way from one of its queues to another.
             if empty >= 3 and (may_lose or not self._missing()):

@@ -141,6 +141,24 @@ def believe_in_completions() -> None:
     _on_every("receiver", believes)
 
 
+def believe_in_parts() -> None:
+    """A batch that was accepted in part is taken for accepted: what the answer says of its messages is not read."""
+
+    def believes(sender: Any) -> None:
+        real = sender.send
+
+        async def send(messages: Sequence[Any]) -> None:
+            try:
+                await real(messages)
+            except BatchError as error:
+                if len(error.failed) == len(messages):
+                    raise
+
+        sender.send = send
+
+    _on_every("sender", believes)
+
+
 def never_come_back() -> None:
     """Whoever has lost a connection once receives nothing any more, and says nothing of it."""
     lost = False
@@ -216,6 +234,7 @@ PLANTS: Final[dict[str, Callable[[], None]]] = {
         forget_unknown_sends,
         call_unknown_sends_refused,
         believe_in_completions,
+        believe_in_parts,
         never_come_back,
         renew_nothing,
     )

@@ -10,7 +10,7 @@ import pytest
 
 from leveler import Context, Reject, Retry, RetryPolicy
 from leveler.consumer.watchdog import LOOK_SECONDS
-from leveler.errors import BrokerUnavailable, LeaseLost, ReceiverLost
+from leveler.errors import AccessDenied, BrokerUnavailable, LeaseLost, ReceiverLost
 from leveler.events import ReceiverDown, ReceiverReady, SettlementFailed
 from leveler.testing import TestApp
 from leveler.testing.faults import Verb
@@ -37,6 +37,23 @@ async def test_a_receiver_lost_while_idle_is_made_anew(stage: Stage) -> None:
         await t.send(QUEUE, "second")
         await t.advance(1)
         assert len(t.completed) == 2
+
+
+async def test_who_may_not_receive_is_not_ready_and_tries_less_and_less_often(stage: Stage) -> None:
+    async def handle(order: str) -> None: ...
+
+    async with stage.run(stage.app(handle)) as t:
+        await t.advance(1)
+        with t.faults.failing("receive", AccessDenied("not allowed to receive")):
+            await t.adapter.lose_receivers()
+            await t.advance(60)
+            downs = kinds(t, ReceiverReady, ReceiverDown)
+            assert not t.app.health().ready
+            assert downs == [ReceiverReady] + [ReceiverDown] * (len(downs) - 1)
+            assert len(downs) < 50
+        await t.send(QUEUE, "at last")
+        await t.drain()
+        assert t.app.health().ready
 
 
 async def test_a_receiver_that_brings_nothing_although_there_is_something_is_made_anew(stage: Stage) -> None:

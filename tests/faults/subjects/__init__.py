@@ -26,4 +26,4 @@ SUBJECTS: Final[Mapping[str, Callable[[Place], AbstractContextManager[Subject]]]
 }
 
 #: Those that keep the messages of one key in order.
-ORDERED: Final = frozenset({"sqlite", "redis", "servicebus"})
+ORDERED: Final = frozenset({"sqlite", "redis", "servicebus", "sqs"})
