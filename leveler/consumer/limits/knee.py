@@ -6,10 +6,10 @@ that does not wait. The limit is that and a little more.
     dip     a few round trips with fewer calls, now and then: what the latency is when nobody waits
 
 What a latency means is never believed without a check. A ramp that meets a higher latency looks once more, and what it
-met before counts as the base only where twice as many calls were as quick. Fewer calls at once with the same latency
-each: nobody waited, so the base was too low. A dip that makes every call quicker in proportion: everybody still waits,
-so it dips on; and it dips once more before it takes a higher latency for the base. Noise is told from change by the
-coefficient of variation: heavy tails make rounds longer, not wrong.
+met before counts as the base only where twice as many calls were as quick. Fewer or more calls at once with the same
+latency each: nobody waited, so the base was too low. A dip that makes every call quicker in proportion: everybody still
+waits, so it dips on; and it dips once more before it takes a higher latency for the base. Noise is told from change by
+the coefficient of variation: heavy tails make rounds longer, not wrong.
 """
 
 from __future__ import annotations
@@ -162,9 +162,9 @@ class Knee:
     def _dip(self, now: float, seen: Seen, round: Round) -> float:
         held = self._held or seen
         base, noise = self._base.seconds or seen.latency, self._base.noise(seen.runs)
-        still_wait = seen.latency <= 1.12 * held.latency * seen.limit / held.limit
         is_slower, is_higher = seen.latency > held.latency * (1 + noise), seen.latency > base * (1 + noise)
-        waits = still_wait and seen.latency > base * (1 + 0.5 * noise)
+        is_in_proportion = seen.latency <= 1.12 * held.latency * seen.limit / held.limit
+        waits = is_in_proportion and (not self._base.is_proven or seen.latency > base * (1 + 0.5 * noise))
         if (waits or (is_higher and not self._is_second)) and self._dips.can_go_on(seen.limit):
             # Fewer calls may not use all that there is; but what has become slower meanwhile has no more than that.
             self._held = seen if is_slower else seen._replace(per_second=max(seen.per_second, held.per_second))
