@@ -7,6 +7,7 @@ The tour, in the order in which a message travels:
     pressure.py, forecast.py    wait for room in a queue that is full, or say so; how long one would wait in it
     message.py, codec.py        the envelope; typed value <-> bytes
     discovery.py, adapter.py    URL -> adapter; the contract that adapters implement
+    holdings.py, bell.py        for adapters: what a receiver has handed out; what ends its wait for more
     config/, units.py           leveler.yaml and LEVELER_* -> settings; durations, sizes and rates in words
     downstreams.py              what the limits protect, and who shares them
     runtime.py, worker.py       a started app: brokers connected, queues declared, consumers running until a signal

@@ -15,6 +15,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
@@ -140,6 +141,19 @@ class Abandon(NamedTuple):
     #: False: the next delivery has the same attempt number as this one.
     counted: bool = True
 
+    def copy(self, now: datetime) -> Message:
+        """What is sent where the broker cannot delay, or not without counting; then the delivery is completed.
+
+        Args:
+            now: on the wall clock.
+        """
+        message, attempt = self.delivery.message, self.delivery.attempt
+        return message.copy(
+            attempts=attempt if self.counted else attempt - 1,
+            not_before=now + timedelta(seconds=self.delay_seconds) if self.delay_seconds > 0 else None,
+            failed_at=(message.failed_at or now) if self.counted else message.failed_at,
+        )
+
 
 class DeadLetter(NamedTuple):
     """Move a delivery to the dead letters of its queue, with the reason."""
@@ -227,7 +241,7 @@ class Receiver(ABC):
     async def abandon(self, items: Sequence[Abandon]) -> None:
         """Give the deliveries back. In an ordered queue a delay blocks the key, and the order is kept.
 
-        Where the broker cannot delay or uncount: send the confirmed `Message.copy`, then complete the source.
+        Where the broker cannot delay or uncount: send the confirmed `Abandon.copy`, then complete the source.
         """
 
     @abstractmethod
@@ -277,6 +291,8 @@ class Adapter(ABC):
     schemes: ClassVar[tuple[str, ...]]
     #: A frozen dataclass: its fields are the URL's query keys and the keys under ``brokers.<name>``.
     options: ClassVar[type[Any]]
+    #: Loggers of its client library that tell of every request at "info": ``leveler run`` lets them only warn.
+    loggers: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, url: str, options: Any, *, clock: Clock, deadline_seconds: float) -> None:
         """No I/O here.

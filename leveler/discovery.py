@@ -83,6 +83,15 @@ def find(
     return adapter(address, _options(scheme, adapter, given), clock=clock, deadline_seconds=deadline_seconds)
 
 
+def adapter_type(url: str) -> type[Adapter]:
+    """Who answers to the scheme of `url`.
+
+    Raises:
+        AdapterNotFound: nobody does, or the client library is missing; says what to do.
+    """
+    return _adapter_for(_split(url.strip())[0], _entries(None))
+
+
 def installed(entry_points: Iterable[metadata.EntryPoint] | None = None) -> list[Installed]:
     """Every installed adapter, by name, usable or not."""
     return [_inspect(entry) for entry in sorted(_entries(entry_points), key=lambda entry: entry.name)]

@@ -7,16 +7,16 @@ is told that it exists. The next one is made before the last one goes, so a cras
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import aclosing
 from typing import Any, Final
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
 from leveler_cloudtasks.client import Client
+from leveler_cloudtasks.letters import Letters
 from leveler_cloudtasks.tasks import Tasks, message_in
 
 #: A header of a letter that somebody holds: until when, in seconds since the epoch.
@@ -42,25 +42,26 @@ class DeadReceiver(Receiver):
         self._clock = clock
         self._tasks = tasks
         self._client = client
+        self._letters = Letters(queue.dead_name, client, clock)
         self._held: dict[str, Delivery] = {}
-        self._woken = asyncio.Event()
+        self._bell = Bell(clock)
         self._closed = False
 
     async def hold(self, limit: int) -> None:
         self._limit = min(limit, self._capacity)
-        self._woken.set()
+        self._bell.ring()
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check_open()
         end = self._clock.monotonic() + wait_seconds
         running = self._limit > 0
         while True:
-            self._woken.clear()
+            self._bell.clear()
             taken = await self._take(min(credit, self._limit - len(self._live())))
             left = end - self._clock.monotonic()
             if taken or left <= 0 or (running and self._limit == 0):
                 return taken
-            await self._wait(min(left, _LOOK_SECONDS))
+            await self._bell.wait(min(end, self._clock.monotonic() + _LOOK_SECONDS))
             self._check_open()
 
     async def complete(self, deliveries: Sequence[Delivery]) -> None:
@@ -79,20 +80,22 @@ class DeadReceiver(Receiver):
 
     async def close(self) -> None:
         self._closed = True
-        self._woken.set()
+        self._bell.ring()
+        await self._letters.close()
 
     # -- taking
 
     async def _take(self, most: int) -> list[Delivery]:
+        """Up to `most`, if need be with a look at all of them."""
+        begun = self._letters.begun
+        taken = await self._take_listed(most)
+        return taken if taken or not begun else await self._take_listed(most)
+
+    async def _take_listed(self, most: int) -> list[Delivery]:
         taken: list[Delivery] = []
-        if most <= 0:
-            return taken
-        async with aclosing(self._client.tasks(self._queue.dead_name, full=True)) as letters:
-            async for letter in letters:
-                if not held(letter, self._clock) and (delivery := await self._claim(letter)) is not None:
-                    taken.append(delivery)
-                if len(taken) >= most:
-                    break
+        while len(taken) < most and (letter := await self._letters.next()) is not None:
+            if not held(letter, self._clock) and (delivery := await self._claim(letter)) is not None:
+                taken.append(delivery)
         return taken
 
     async def _claim(self, letter: Any) -> Delivery | None:
@@ -156,13 +159,6 @@ class DeadReceiver(Receiver):
     def _check_open(self) -> None:
         if self._closed:
             raise ReceiverLost(f"the receiver of {self._queue.dead_name} is closed: make a new one")
-
-    async def _wait(self, seconds: float) -> None:
-        timer = self._clock.call_later(seconds, self._woken.set)
-        try:
-            await self._woken.wait()
-        finally:
-            timer.cancel()
 
 
 def _next_name(name: str) -> str:

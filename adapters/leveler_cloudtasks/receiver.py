@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
-from datetime import timedelta
 from typing import Final
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec
@@ -52,7 +51,7 @@ class CloudTasksReceiver(PushReceiver):
     async def copied(self, item: Abandon) -> bool:
         if item.delay_seconds <= 0:
             return False
-        await self._client.create_task(self.name, self._tasks.live(self._copy(item)))
+        await self._client.create_task(self.name, self._tasks.live(item.copy(self._clock.now())))
         return True
 
     async def resend(self, message: Message) -> None:
@@ -63,15 +62,6 @@ class CloudTasksReceiver(PushReceiver):
         # The same letter again, if the answer to the first try was lost: its name is its delivery's.
         name = hashlib.sha256(_origin(item.delivery).encode()).hexdigest()[:40]
         await self._client.create_task(f"{self.name}-dead", self._tasks.dead(letter, f"{name}-0"))
-
-    def _copy(self, item: Abandon) -> Message:
-        message, attempt = item.delivery.message, item.delivery.attempt
-        now = self._clock.now()
-        return message.copy(
-            attempts=attempt if item.counted else attempt - 1,
-            not_before=now + timedelta(seconds=item.delay_seconds),
-            failed_at=(message.failed_at or now) if item.counted else message.failed_at,
-        )
 
 
 def _origin(delivery: Delivery) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 
 from leveler.adapter import INFINITE, Abandon, DeadLetter, Delivery, Receiver
 from leveler.clock import Clock
@@ -82,7 +81,7 @@ class MemoryReceiver(Receiver):
             elif refusal := self._personality.refusal(item):
                 failed[index] = refusal
             elif self._personality.copies(item):
-                queue.replace(entry, self._copy(entry, item), now)
+                queue.replace(entry, self._copy(item), now)
             else:
                 queue.give_back(entry, now, delay_seconds=item.delay_seconds, counted=item.counted)
         if failed:
@@ -182,16 +181,8 @@ class MemoryReceiver(Receiver):
             queue.miss(self._asked, now)
             self._asked = 0
 
-    def _copy(self, entry: Entry, item: Abandon) -> Message:
-        wall = self._clock.now()
-        message = entry.message
-        return self._carried(
-            message.copy(
-                attempts=entry.attempt if item.counted else entry.attempt - 1,
-                not_before=wall + timedelta(seconds=item.delay_seconds) if item.delay_seconds > 0 else None,
-                failed_at=(message.failed_at or wall) if item.counted else message.failed_at,
-            )
-        )
+    def _copy(self, item: Abandon) -> Message:
+        return self._carried(item.copy(self._clock.now()))
 
     def _carried(self, message: Message) -> Message:
         carry = self._personality.wire.carry

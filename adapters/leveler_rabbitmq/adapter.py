@@ -46,6 +46,7 @@ class RabbitMQAdapter(Adapter):
 
     schemes: ClassVar[tuple[str, ...]] = ("amqp", "amqps")
     options: ClassVar[type[RabbitMQOptions]] = RabbitMQOptions
+    loggers: ClassVar[tuple[str, ...]] = ("aiormq", "aio_pika")
 
     def __init__(self, url: str, options: RabbitMQOptions, *, clock: Clock, deadline_seconds: float) -> None:
         super().__init__(url, options, clock=clock, deadline_seconds=deadline_seconds)

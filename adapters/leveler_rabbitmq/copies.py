@@ -4,11 +4,10 @@ goes."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
 
 import msgspec
 
-from leveler.adapter import Abandon, Delivery, QueueSpec
+from leveler.adapter import Delivery, QueueSpec
 from leveler.clock import Clock
 from leveler.errors import LevelerError
 from leveler.message import Message
@@ -66,16 +65,6 @@ class Copies:
             refused = await self._post.send_delayed(self._lane, letters, rooms, bounded=self._bounded)
             failed.update({places[index]: error for index, error in refused.items()})
         return failed
-
-
-def given_back(item: Abandon, now: datetime) -> Message:
-    """The copy of what is given back with a delay, or uncounted."""
-    message, attempt = item.delivery.message, item.delivery.attempt
-    return message.copy(
-        attempts=attempt if item.counted else attempt - 1,
-        not_before=now + timedelta(seconds=item.delay_seconds) if item.delay_seconds > 0 else None,
-        failed_at=(message.failed_at or now) if item.counted else message.failed_at,
-    )
 
 
 def unseen(arrival: Arrival) -> Message:

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
 from leveler.message import Message
 from leveler_rabbitmq.connections import Connections
-from leveler_rabbitmq.copies import Copies, given_back, marked, outlived
+from leveler_rabbitmq.copies import Copies, marked, outlived
 from leveler_rabbitmq.feed import Arrival
 from leveler_rabbitmq.holdings import Holdings
 from leveler_rabbitmq.post import Post
@@ -46,7 +47,7 @@ class RabbitMQReceiver(Receiver):
         self._capacity = capacity
         self._limit = capacity
         self._longest_seconds = longest_seconds
-        self._bell = asyncio.Event()
+        self._bell = Bell(clock)
         self._copies = Copies(queue, post, clock)
         self._holdings = Holdings(clock, queue.lease_seconds, on_overdue=self._give_back_overdue)
         self._source = Source(
@@ -63,7 +64,7 @@ class RabbitMQReceiver(Receiver):
     async def hold(self, limit: int) -> None:
         self._check()
         self._limit = max(0, min(limit, self._capacity))
-        self._bell.set()
+        self._bell.ring()
         await self._source.allow(self._limit)
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
@@ -78,7 +79,7 @@ class RabbitMQReceiver(Receiver):
                 return deliveries
             if self._clock.monotonic() >= until:
                 return []
-            await self._wait(until)
+            await self._bell.wait(until)
             self._check()
         await asyncio.sleep(0)  # whoever asks a stopped receiver again and again must not stop the event loop
         return []
@@ -104,7 +105,7 @@ class RabbitMQReceiver(Receiver):
                 failed[index] = Unsupported(f"{delivery}: a dead letter cannot be delayed: give it back without")
                 self._holdings.restore(delivery)
             else:
-                copies[index] = given_back(item, self._clock.now())
+                copies[index] = item.copy(self._clock.now())
         self._source.requeue(back)
         self._settled(len(back))
         failed.update(await self._replace(ours, copies, await self._copies.send(copies, self._queue.name)))
@@ -212,21 +213,14 @@ class RabbitMQReceiver(Receiver):
                 failed[index] = _lease_lost(delivery)
         return ours, failed
 
-    async def _wait(self, until: float) -> None:
-        timer = self._clock.call_later(until - self._clock.monotonic(), self._bell.set)
-        try:
-            await self._bell.wait()
-        finally:
-            timer.cancel()
-
     def _ring(self) -> None:
         if len(self._source.buffer):
-            self._bell.set()
+            self._bell.ring()
 
     def _changed(self) -> None:
         if self._source.over:
             self._holdings.clear()
-        self._bell.set()
+        self._bell.ring()
 
     def _check(self) -> None:
         if self._source.over:

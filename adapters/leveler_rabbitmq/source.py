@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from leveler.adapter import QueueSpec
 from leveler.clock import Clock, Timer
@@ -18,6 +19,7 @@ from leveler_rabbitmq.errors import ChannelClosed, refused, within
 from leveler_rabbitmq.feed import Arrival, Feed
 from leveler_rabbitmq.lane import LaneLost
 
+log: Final = logging.getLogger("leveler.rabbitmq")
 T = TypeVar("T")
 
 
@@ -119,6 +121,7 @@ class Source:
             self.requeue(arrivals)
             return
         copies = {index: unseen(arrival) for index, arrival in enumerate(arrivals)}
+        log.debug("queue %r: goes back unseen: %s", self._main, [copy.id for copy in copies.values()])
         failed = await self._copies.send(copies, self._main)
         self.requeue([arrivals[index] for index in failed])
         await self.complete([arrival for index, arrival in enumerate(arrivals) if index not in failed])

@@ -15,13 +15,14 @@ import redis
 from leveler.adapter import INFINITE, Adapter, Capabilities, Depth, QueueSpec
 from leveler.clock import Clock
 from leveler.errors import ConfigError, NotStarted, QueueNotFound
+from leveler.holdings import Holdings
 from leveler.message import MAX_PRIORITY, Message
 from leveler_redis.entry import read
-from leveler_redis.holdings import Holdings
 from leveler_redis.location import location_of
 from leveler_redis.options import RedisOptions
 from leveler_redis.queues import Queues
 from leveler_redis.reading import Reading
+from leveler_redis.receipt import Receipt
 from leveler_redis.receiver import RedisReceiver
 from leveler_redis.script import Script, Scripts
 from leveler_redis.sender import RedisSender
@@ -113,7 +114,8 @@ class RedisAdapter(Adapter):
 
     def receiver(self, queue: QueueSpec, *, capacity: int, dead: bool = False) -> RedisReceiver:
         wire, queues = self._open()
-        keys, me, own_wire, holdings = queues.keys(queue, dead=dead), _consumer_name(), self._wire(), Holdings(capacity)
+        keys, me, own_wire = queues.keys(queue, dead=dead), _consumer_name(), self._wire()
+        holdings: Holdings[Receipt] = Holdings(capacity)
         reading = Reading(
             queue,
             keys,

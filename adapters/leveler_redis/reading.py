@@ -11,11 +11,12 @@ from redis.exceptions import NoScriptError
 from leveler.adapter import QueueSpec
 from leveler.clock import Clock
 from leveler.errors import LevelerError, QueueNotFound
+from leveler.holdings import Holdings
 from leveler_redis.command import Argument, pack
 from leveler_redis.entry import RawEntry
 from leveler_redis.errors import is_lost_group
-from leveler_redis.holdings import Holdings
 from leveler_redis.keys import Keys
+from leveler_redis.receipt import Receipt
 from leveler_redis.script import Scripts
 from leveler_redis.session import Answer
 from leveler_redis.settlements import item
@@ -72,7 +73,7 @@ class Reading:
         scripts: Scripts,
         clock: Clock,
         *,
-        holdings: Holdings,
+        holdings: Holdings[Receipt],
         poll_seconds: float,
         max_message_bytes: int,
         restore: Callable[[], Awaitable[bool]],
@@ -107,7 +108,7 @@ class Reading:
             BrokerUnavailable: what was read is lost; it is given back before the next read.
             QueueNotFound: the queue is gone.
         """
-        self._due = self._wire.due(min(wait_seconds, self._poll))
+        self._due = self._wire.due()
         try:
             if self._has_lost:
                 await self._give_back_lost()
@@ -147,7 +148,7 @@ class Reading:
         command += [b">"] * len(lanes)
         self.is_waiting = True
         try:
-            answers = await self._wire.ask([pack(command)], self._due)
+            answers = await self._wire.ask([pack(command)], self._wire.due(wait))
         finally:
             self.is_waiting = False
         return Found(at, await self._entries(answers))
@@ -195,7 +196,7 @@ class Reading:
             for lane in self._tending.lanes
         ]
         returns: list[Argument] = [""]
-        held = self._holdings.entries()
+        held = {(receipt.lane, receipt.entry) for receipt in self._holdings}
         for lane, answer in zip(self._tending.lanes, await self._wire.ask(asked, self._due), strict=True):
             for entry, *_ in () if is_lost_group(answer) else self._wire.check(answer):
                 if (lane, entry) not in held:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import (
     BatchError,
@@ -17,11 +18,12 @@ from leveler.errors import (
     ReceiverLost,
     Unsupported,
 )
+from leveler.holdings import Holdings
 from leveler_redis.command import Argument
 from leveler_redis.entry import RawEntry, read
-from leveler_redis.holdings import Holdings, Receipt, receipts_of
 from leveler_redis.keys import Keys
 from leveler_redis.reading import Found, Reading
+from leveler_redis.receipt import Receipt, receipts_of
 from leveler_redis.script import Script, Scripts
 from leveler_redis.settlements import Batch, burial, completion, give_back, item, portions
 from leveler_redis.wire import Wire
@@ -58,7 +60,7 @@ class RedisReceiver(Receiver):
         wire: Wire,
         scripts: Scripts,
         clock: Clock,
-        holdings: Holdings,
+        holdings: Holdings[Receipt],
         dead: bool,
     ) -> None:
         self._queue = queue
@@ -74,12 +76,12 @@ class RedisReceiver(Receiver):
         self._dead = dead
         self._receiving = asyncio.Lock()
         #: Rung when a wait for room may be over.
-        self._bell = asyncio.Event()
+        self._bell = Bell(clock)
         self._closed = False
 
     async def hold(self, limit: int) -> None:
         self._holdings.limit(limit)
-        self._bell.set()
+        self._bell.ring()
         if limit < 1:
             await self._reading.wake(self._wire)
 
@@ -100,7 +102,7 @@ class RedisReceiver(Receiver):
                 if deliveries := await self._hand_out(await self._reading.read(room, until - now)):
                     return deliveries
             else:
-                await self._wait(min(until, self._holdings.first_end()))
+                await self._bell.wait(min(until, self._holdings.first_end()))
             if now >= until:  # the last look comes after the wait
                 return []
         await asyncio.sleep(0)  # whoever asks a stopped receiver again and again must not stop the event loop
@@ -171,14 +173,6 @@ class RedisReceiver(Receiver):
             arguments += item(lane, raw[0], b"", "keep")
         await self._wire.run(self._scripts.settle, self._settle_keys, arguments)
 
-    async def _wait(self, until: float) -> None:
-        """For the bell, or until that time."""
-        timer = self._clock.call_later(until - self._clock.monotonic(), self._bell.set)
-        try:
-            await self._bell.wait()
-        finally:
-            timer.cancel()
-
     async def _settle(self, deliveries: Sequence[Delivery], items: Sequence[list[Argument]]) -> None:
         self._check()
         receipts = receipts_of(deliveries)
@@ -231,7 +225,7 @@ class RedisReceiver(Receiver):
     def _forget(self, receipts: Sequence[Receipt]) -> None:
         self._holdings.remove(receipts)
         if self._holdings.crowded:
-            self._bell.set()
+            self._bell.ring()
 
     def _check(self) -> None:
         if self._closed:

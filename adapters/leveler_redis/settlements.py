@@ -9,8 +9,8 @@ from typing import Final, Literal
 from leveler.adapter import Abandon, DeadLetter
 from leveler_redis.command import Argument
 from leveler_redis.entry import fields_of
-from leveler_redis.holdings import Receipt
 from leveler_redis.keys import Keys
+from leveler_redis.receipt import Receipt
 
 What = Literal["complete", "count", "keep", "bury"]
 

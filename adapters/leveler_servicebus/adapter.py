@@ -17,14 +17,15 @@ from azure.servicebus.aio import ServiceBusClient
 from leveler.adapter import Adapter, Capabilities, Depth, QueueSpec
 from leveler.clock import Clock
 from leveler.errors import AccessDenied, ConfigError, NotStarted, Unsupported
+from leveler.holdings import Holdings
 from leveler.message import Message
 from leveler_servicebus.admin import Admin, Facts
 from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.envelope import open_up
-from leveler_servicebus.holdings import Holdings
 from leveler_servicebus.links import Link, Settling, Taking
 from leveler_servicebus.options import ServiceBusOptions
 from leveler_servicebus.place import place_of
+from leveler_servicebus.receipt import Receipt
 from leveler_servicebus.receiver import ServiceBusReceiver
 from leveler_servicebus.sender import RESERVE_BYTES, ServiceBusSender
 
@@ -34,8 +35,8 @@ _SHORTEST_EMULATED_SECONDS: Final = 1.0
 _DEDUP_SECONDS: Final = (20.0, 7 * 24 * 3600.0)
 #: Of one verb: what is sent together goes into few transfers.
 _MOST_ITEMS: Final = 500
-#: Of one look, and of one bite of a purge.
-_MOST_SEEN: Final = 250
+#: Of one bite of a purge.
+_MOST_TAKEN: Final = 250
 #: Of the part of the deadline that one call of the library gets: a verb makes two at most.
 _PATIENCE: Final = 0.45
 _STANDARD_BYTES: Final = 256 * 1024
@@ -47,6 +48,7 @@ class ServiceBusAdapter(Adapter):
 
     schemes: ClassVar[tuple[str, ...]] = ("servicebus",)
     options: ClassVar[type[ServiceBusOptions]] = ServiceBusOptions
+    loggers: ClassVar[tuple[str, ...]] = ("azure",)
 
     def __init__(self, url: str, options: ServiceBusOptions, *, clock: Clock, deadline_seconds: float) -> None:
         super().__init__(url, options, clock=clock, deadline_seconds=deadline_seconds)
@@ -58,7 +60,7 @@ class ServiceBusAdapter(Adapter):
         self._link_bytes: dict[str, int] = {}
         self._senders: dict[str, Link] = {}
         #: What is held of each queue here, which the service counts as waiting.
-        self._held: defaultdict[str, WeakSet[Holdings]] = defaultdict(WeakSet)
+        self._held: defaultdict[str, WeakSet[Holdings[Receipt]]] = defaultdict(WeakSet)
         self._life = AsyncExitStack()
         self._opened: ServiceBusClient | None = None
 
@@ -103,7 +105,7 @@ class ServiceBusAdapter(Adapter):
 
     def receiver(self, queue: QueueSpec, *, capacity: int, dead: bool = False) -> ServiceBusReceiver:
         facts = self._facts.get(queue.name, Facts(lock_seconds=queue.lease_seconds))
-        holdings = Holdings(capacity)
+        holdings: Holdings[Receipt] = Holdings(capacity)
         if not dead:
             self._held[queue.name].add(holdings)
         place = queue.dead_name if dead else queue.name
@@ -134,7 +136,7 @@ class ServiceBusAdapter(Adapter):
         link = Settling(partial(self._receiving, queue, dead), queue.name, self._patience)
         held = set() if dead else self._sequences(queue)
         try:
-            seen = await link.peek(min(limit + len(held), _MOST_SEEN))
+            seen = await link.peek(limit + len(held))
         finally:
             await link.drop()
         waiting = [
@@ -150,7 +152,7 @@ class ServiceBusAdapter(Adapter):
         link = Taking(partial(self._receiving, queue, dead, mode), queue.name, self._patience)
         removed = 0
         try:
-            while came := await link.take(_MOST_SEEN, 0.5):
+            while came := await link.take(_MOST_TAKEN, 0.5):
                 removed += len(came)
         finally:
             await link.drop()
@@ -228,7 +230,8 @@ class ServiceBusAdapter(Adapter):
     def _sequences(self, queue: QueueSpec) -> set[int]:
         """Of what is held here."""
         now = self.clock.monotonic()
-        return {receipt.sequence for holdings in self._held[queue.name] for receipt in holdings.current(now)}
+        held = (receipt for holdings in self._held[queue.name] for receipt in holdings)
+        return {receipt.sequence for receipt in held if receipt.leased_until > now}
 
     def _refuse(self, queue: QueueSpec) -> None:
         shortest, longest = self._lease_range

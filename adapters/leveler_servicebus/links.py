@@ -177,9 +177,19 @@ class Settling(Link):
         return [datetime.fromtimestamp(stamp / 1000, UTC) for stamp in answer[b"expirations"]]
 
     async def peek(self, count: int) -> Sequence[ServiceBusReceivedMessage]:
-        """The first ones, in whatever state."""
+        """The first ones, in whatever state. The service shows a part of them at a time."""
+        seen: list[ServiceBusReceivedMessage] = []
+        while len(seen) < count:
+            after = seen[-1].sequence_number or 0 if seen else 0
+            page = await self._page(count - len(seen), after + 1)
+            if not page:
+                break
+            seen += page
+        return seen
+
+    async def _page(self, count: int, first: int) -> Sequence[ServiceBusReceivedMessage]:
         answer: Sequence[ServiceBusReceivedMessage] = await self.ask(
-            lambda receiver: receiver.peek_messages(count, sequence_number=1, timeout=self.deadline_seconds)
+            lambda receiver: receiver.peek_messages(count, sequence_number=first, timeout=self.deadline_seconds)
         )
         return answer
 

@@ -13,12 +13,13 @@ from azure.servicebus import ServiceBusReceivedMessage
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver, Sender
 from leveler.clock import Clock
 from leveler.errors import BatchError, BrokerUnavailable, LeaseLost, LevelerError, ReceiverLost, Unsupported
+from leveler.holdings import Holdings
 from leveler.message import Message
 from leveler_servicebus.appetite import Appetite
 from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.envelope import open_up, reason_and_description
-from leveler_servicebus.holdings import Holdings, Receipt
 from leveler_servicebus.links import Settling, Status, Taking
+from leveler_servicebus.receipt import Receipt
 from leveler_servicebus.settlement import settle
 
 #: How long the library waits at a time: nothing else ends its wait.
@@ -53,7 +54,7 @@ class ServiceBusReceiver(Receiver):
         clock: Clock,
         *,
         clocks: Clocks,
-        holdings: Holdings,
+        holdings: Holdings[Receipt],
         lock_seconds: float,
         silence_seconds: float,
         dead: bool,
@@ -246,7 +247,7 @@ class ServiceBusReceiver(Receiver):
         failed = await settle(held, act)
         for place, receipt in held.items():
             if place not in failed or isinstance(failed[place], LeaseLost):
-                self._holdings.remove(receipt)
+                self._holdings.remove([receipt])
         self._bell.set()
         return failed
 

@@ -6,8 +6,8 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
 from leveler.errors import BrokerUnavailable, LeaseLost, LevelerError
-from leveler_servicebus.holdings import Receipt
 from leveler_servicebus.links import MOST_TOKENS
+from leveler_servicebus.receipt import Receipt
 
 #: Does it to so many at once.
 Act = Callable[[Sequence[Receipt]], Awaitable[object]]

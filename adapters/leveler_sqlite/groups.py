@@ -33,6 +33,11 @@ class Receipt(msgspec.Struct, eq=False, gc=False):
     number: int
     key: str | None
 
+    @property
+    def leased_until(self) -> float:
+        """By the clock of the file."""
+        return self.lease.due
+
 
 class Group:
     """Messages of one lease, each run of them a row of its own, for statements that do all of them at once."""

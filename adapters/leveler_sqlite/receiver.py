@@ -7,14 +7,15 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from leveler.adapter import INFINITE, Abandon, DeadLetter, Delivery, QueueSpec, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, NotStarted, ReceiverLost, Unsupported
+from leveler.holdings import Holdings
 from leveler_sqlite import claims, settlements
 from leveler_sqlite.claims import Claim, Lease, Room
 from leveler_sqlite.deliveries import deliver, receipts_of
 from leveler_sqlite.envelope import encode
 from leveler_sqlite.groups import Receipt
-from leveler_sqlite.holdings import Holdings
 from leveler_sqlite.job import Job, Work
 from leveler_sqlite.settlements import Burial, Return
 from leveler_sqlite.writer import Writer
@@ -47,29 +48,29 @@ class SQLiteReceiver(Receiver):
         self._writer = writer
         self._clock = clock
         self._on_closed = on_closed
-        self._holdings = Holdings(capacity)
+        self._holdings: Holdings[Receipt] = Holdings(capacity)
         self._most_bytes: float = INFINITE
         self._claiming: Job[Claim | None] | None = None
         self._receiving = asyncio.Lock()
         #: Rung when a wait may be over.
-        self._bell = asyncio.Event()
+        self._bell = Bell(clock)
         self._closed = False
         #: As the file knows the queue; 0 until it was asked.
         self.queue = 0
 
     def ring(self) -> None:
         """Something may have become ready."""
-        self._bell.set()
+        self._bell.ring()
 
     async def hold(self, limit: int) -> None:
         self._holdings.limit(limit)
         if limit < 1 and self._claiming is not None:
             self._withdraw(self._claiming)
-        self._bell.set()
+        self._bell.ring()
 
     def bound_bytes(self, most: int) -> None:
         self._most_bytes = most
-        self._bell.set()
+        self._bell.ring()
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check()
@@ -185,20 +186,18 @@ class SQLiteReceiver(Receiver):
 
     async def _wait(self, until: float) -> None:
         """For the bell, or until that time."""
-        timer = self._clock.call_later(until - self._clock.monotonic(), self._bell.set)
         self._writer.watch(True)
         try:
-            await self._bell.wait()
+            await self._bell.wait(until)
         finally:
             self._writer.watch(False)
-            timer.cancel()
 
     async def _settle(self, deliveries: Sequence[Delivery], settle: Work[list[int]]) -> None:
         self._check()
         lost = await self._writer.do(Job(settle))
         self._holdings.remove([delivery.receipt for delivery in deliveries])
         if self._holdings.crowded:
-            self._bell.set()
+            self._bell.ring()
         _refuse(deliveries, lost)
 
     def _renew(self, deliveries: Sequence[Delivery], lost: Sequence[int], due: float) -> None:

@@ -36,6 +36,7 @@ class SQSAdapter(Adapter):
 
     schemes: ClassVar[tuple[str, ...]] = ("sqs",)
     options: ClassVar[type[SQSOptions]] = SQSOptions
+    loggers: ClassVar[tuple[str, ...]] = ("botocore", "aiobotocore")
 
     def __init__(self, url: str, options: SQSOptions, *, clock: Clock, deadline_seconds: float) -> None:
         super().__init__(url, options, clock=clock, deadline_seconds=deadline_seconds)

@@ -10,15 +10,17 @@ from typing import Final
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
+from leveler.holdings import Holdings
 from leveler.message import Message
 from leveler_sqs.background import Background
 from leveler_sqs.gathering import Gathering
 from leveler_sqs.giving_back import unseen, way_back
-from leveler_sqs.holdings import Holdings, Receipt
 from leveler_sqs.policy import LONGEST_LEASE_SECONDS, is_fifo, visibility_seconds
 from leveler_sqs.polls import Polls
 from leveler_sqs.post import Post
+from leveler_sqs.receipt import Receipt
 from leveler_sqs.source import Change, Source
+from leveler_sqs.waiting import Waiting
 
 #: A wait that is over within so little is over: SQS waits for whole seconds.
 _SLACK_SECONDS: Final = 0.05
@@ -62,7 +64,8 @@ class SQSReceiver(Receiver):
         self._clock = clock
         self._background = background
         self._fifo = is_fifo(queue)
-        self._holdings = Holdings(capacity)
+        self._holdings: Holdings[Receipt] = Holdings(capacity)
+        self._waiting = Waiting()
         self._polls = Polls(source.receive, clock, background, pollers, on_answer=self._came)
         self._deletes = Gathering(source.delete, clock)
         self._changes = Gathering(source.change, clock)
@@ -75,7 +78,7 @@ class SQSReceiver(Receiver):
         self._holdings.limit(limit)
         self._bell.set()
         if limit < 1:
-            await self._return(self._holdings.empty())
+            await self._return(self._waiting.withdraw(lambda _: True))
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check()
@@ -85,7 +88,8 @@ class SQSReceiver(Receiver):
             self._bell.clear()
             now = self._clock.monotonic()
             room = self._holdings.room(credit, now)
-            if deliveries := self._holdings.take(room, now):
+            if deliveries := self._waiting.take(room, now):
+                self._holdings.add(delivery.receipt for delivery in deliveries)
                 return deliveries
             self._raise_failure()
             left = until - now
@@ -111,7 +115,7 @@ class SQSReceiver(Receiver):
         current, failed = self._sift([item.delivery for item in items])
         if self._fifo:
             keys = {key for item in items if (key := item.delivery.message.key)}
-            await self._return(self._holdings.withdraw(lambda delivery: delivery.message.key in keys))
+            await self._return(self._waiting.withdraw(lambda delivery: delivery.message.key in keys))
         now, at = self._clock.now(), self._clock.monotonic()
         changes: dict[int, Change] = {}
         copies: dict[int, tuple[Delivery, Message]] = {}
@@ -181,14 +185,14 @@ class SQSReceiver(Receiver):
         if deliveries and self._holdings.stopped:
             self._background.start(self._return(deliveries))
         elif deliveries:
-            self._holdings.waiting.extend(deliveries)
+            self._waiting.add(deliveries)
             self._clock.call_later(self._queue.lease_seconds / 2, lambda: self._give_up(deliveries))
         self._bell.set()
 
     def _give_up(self, deliveries: Sequence[Delivery]) -> None:
         """Nobody has asked for these, and nobody renews their leases: let others have them."""
         wanted = set(map(id, deliveries))
-        if late := self._holdings.withdraw(lambda delivery: id(delivery) in wanted):
+        if late := self._waiting.withdraw(lambda delivery: id(delivery) in wanted):
             self._background.start(self._return(late))
 
     async def _return(self, deliveries: Sequence[Delivery]) -> None:
@@ -238,9 +242,9 @@ class SQSReceiver(Receiver):
             self._bell.set()
         return {places[index]: error for index, error in answers.items()}
 
-    def _sift(self, deliveries: Sequence[Delivery]) -> tuple[list[int], Failures]:
+    def _sift(self, deliveries: Sequence[Delivery]) -> tuple[Sequence[int], Failures]:
         self._check()
-        current, lost = self._holdings.sift(deliveries, self._clock.monotonic())
+        current, lost = self._holdings.sift([delivery.receipt for delivery in deliveries], self._clock.monotonic())
         return current, {place: _lease_lost(deliveries[place]) for place in lost}
 
     async def _wait(self, until: float) -> None:

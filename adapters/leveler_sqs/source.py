@@ -12,9 +12,9 @@ from leveler_sqs.calls import Answer, Calls
 from leveler_sqs.envelope import ATTRIBUTES, opened
 from leveler_sqs.errors import of_entry
 from leveler_sqs.gathering import Failures
-from leveler_sqs.holdings import Receipt
 from leveler_sqs.policy import visibility_seconds
 from leveler_sqs.queues import Queues
+from leveler_sqs.receipt import Receipt
 
 _ATTRIBUTES: Final = list(ATTRIBUTES)
 #: A poll whose time is over answers at once; a silent one is worth no longer than this.

@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Self
 from azure.core.exceptions import ResourceExistsError, ResourceNotFoundError
 from azure.storage.queue import QueueMessage
 
-from leveler.adapter import Adapter, Capabilities, Depth, QueueSpec
+from leveler.adapter import Abandon, Adapter, Capabilities, Delivery, Depth, QueueSpec
 from leveler.clock import Clock
 from leveler.errors import ConfigError, NotStarted
 from leveler.message import Message
@@ -36,6 +36,7 @@ class StorageQueueAdapter(Adapter):
 
     schemes: ClassVar[tuple[str, ...]] = ("azurequeue",)
     options: ClassVar[type[StorageQueueOptions]] = StorageQueueOptions
+    loggers: ClassVar[tuple[str, ...]] = ("azure",)
 
     def __init__(self, url: str, options: StorageQueueOptions, *, clock: Clock, deadline_seconds: float) -> None:
         super().__init__(url, options, clock=clock, deadline_seconds=deadline_seconds)
@@ -100,6 +101,9 @@ class StorageQueueAdapter(Adapter):
         return Depth(ready, None, None, await self._count(queue.dead_name), max([0.0, *ages]))
 
     async def peek(self, queue: QueueSpec, limit: int, *, dead: bool = False) -> Sequence[Message]:
+        """The service shows the first 32 and no others. To see more dead letters they are taken, and given back."""
+        if dead and limit > _MOST_SEEN:
+            return await self._taken(queue, limit)
         name = queue.dead_name if dead else queue.name
         return [self._read(raw) for raw in await self._seen(name, min(limit, _MOST_SEEN))]
 
@@ -119,6 +123,18 @@ class StorageQueueAdapter(Adapter):
         service = self._service()
         properties = await service.ask(service.queue(name).get_queue_properties(), name)
         return properties.approximate_message_count or 0
+
+    async def _taken(self, queue: QueueSpec, limit: int) -> list[Message]:
+        """Up to `limit` dead letters, whose deliveries nobody counts; they are back when this returns."""
+        receiver = self.receiver(queue, capacity=limit, dead=True)
+        taken: list[Delivery] = []
+        try:
+            while len(taken) < limit and (came := await receiver.receive(limit - len(taken), 0.0)):
+                taken += came
+        finally:
+            await receiver.abandon([Abandon(delivery, counted=False) for delivery in taken])
+            await receiver.close()
+        return [delivery.message for delivery in taken]
 
     async def _seen(self, name: str, most: int) -> list[QueueMessage]:
         service = self._service()

@@ -10,12 +10,14 @@ from typing import Any, Final
 from azure.storage.queue import QueueMessage
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
+from leveler.holdings import Holdings
 from leveler_storagequeue.errors import Gone, Unanswered
-from leveler_storagequeue.holdings import Holdings, Receipt
 from leveler_storagequeue.letter import read, text_of, text_of_dead
 from leveler_storagequeue.looking import Looking
+from leveler_storagequeue.receipt import Receipt
 from leveler_storagequeue.sender import FOR_EVER
 from leveler_storagequeue.service import Service
 
@@ -57,18 +59,18 @@ class StorageQueueReceiver(Receiver):
         self._dead_name = queue.dead_name
         self._dead_queue = service.queue(queue.dead_name)
         self._clock = clock
-        self._holdings = Holdings(capacity)
+        self._holdings: Holdings[Receipt] = Holdings(capacity)
         self._looking = looking
         self._base64_of_others = base64_of_others
         self._dead = dead
         self._receiving = asyncio.Lock()
         #: Rung when a wait may be over.
-        self._bell = asyncio.Event()
+        self._bell = Bell(clock)
         self._closed = False
 
     async def hold(self, limit: int) -> None:
         self._holdings.limit(limit)
-        self._bell.set()
+        self._bell.ring()
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check()
@@ -81,7 +83,7 @@ class StorageQueueReceiver(Receiver):
                     return deliveries
                 if (now := self._clock.monotonic()) >= until:
                     return []
-                await self._wait(min(until, now + self._looking.pause() if room else self._holdings.first_end()))
+                await self._bell.wait(min(until, now + self._looking.pause() if room else self._holdings.first_end()))
         await asyncio.sleep(0)  # whoever asks a stopped receiver again and again must not stop the event loop
         return []
 
@@ -212,16 +214,8 @@ class StorageQueueReceiver(Receiver):
         return receipt
 
     def _forget(self, receipt: Receipt) -> None:
-        self._holdings.remove(receipt)
-        self._bell.set()
-
-    async def _wait(self, until: float) -> None:
-        """For the bell, or until that time."""
-        timer = self._clock.call_later(until - self._clock.monotonic(), self._bell.set)
-        try:
-            await self._bell.wait()
-        finally:
-            timer.cancel()
+        self._holdings.remove([receipt])
+        self._bell.ring()
 
     def _check(self) -> None:
         if self._closed:

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 
 from leveler_sqs import SQSAdapter
-from leveler_sqs.holdings import Receipt
+from leveler_sqs.receipt import Receipt
 from leveler_sqs.source import Change
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import AccessDenied, BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
 from leveler.events import log
@@ -47,12 +48,12 @@ class EventReceiver(Receiver):
         self._clock = clock
         self._capacity = self._limit = capacity
         self._held: set[Record] = set()
-        self._bell = asyncio.Event()
+        self._bell = Bell(clock)
         self._closed = False
 
     async def hold(self, limit: int) -> None:
         self._limit = min(limit, self._capacity)
-        self._bell.set()
+        self._bell.ring()
 
     async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
         self._check()
@@ -67,7 +68,7 @@ class EventReceiver(Receiver):
             if self._limit < 1 or self._clock.monotonic() >= until:
                 await asyncio.sleep(0)
                 return []
-            await self._wait(until)
+            await self._bell.wait(until)
 
     async def complete(self, deliveries: Sequence[Delivery]) -> None:
         failed = self._late(deliveries)
@@ -131,7 +132,7 @@ class EventReceiver(Receiver):
         for delivery in deliveries:
             self._held.discard(delivery.receipt)
             self._mailbox.batch.settle(delivery.receipt, done=done)
-        self._bell.set()
+        self._bell.ring()
 
     def _late(self, deliveries: Sequence[Delivery]) -> dict[int, LevelerError]:
         self._check()
@@ -141,13 +142,6 @@ class EventReceiver(Receiver):
             for place, delivery in enumerate(deliveries)
             if delivery.leased_until <= now or delivery.receipt not in self._held
         }
-
-    async def _wait(self, until: float) -> None:
-        timer = self._clock.call_later(until - self._clock.monotonic(), self._bell.set)
-        try:
-            await self._bell.wait()
-        finally:
-            timer.cancel()
 
     def _check(self) -> None:
         if self._closed:

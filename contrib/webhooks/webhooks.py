@@ -21,7 +21,6 @@ import asyncio
 import hmac
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from functools import partial
 from types import TracebackType
 from typing import Any, ClassVar, Final, NamedTuple, Self, TypeVar
@@ -224,13 +223,7 @@ class WebhookReceiver(PushReceiver):
         """Refusals go back to the source; what counts, and what must wait, goes into the store."""
         if not item.counted and item.delay_seconds <= 0:
             return False
-        message, now = item.delivery.message, self._clock.now()
-        copy = message.copy(
-            attempts=item.delivery.attempt - (not item.counted),
-            not_before=now + timedelta(seconds=item.delay_seconds) if item.delay_seconds > 0 else None,
-            failed_at=(message.failed_at or now) if item.counted else message.failed_at,
-        )
-        await self._sender.send([copy])
+        await self._sender.send([item.copy(self._clock.now())])
         return True
 
     async def buried(self, item: DeadLetter) -> None:

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
@@ -21,13 +21,14 @@ from leveler import units
 from leveler.adapter import INFINITE, redact
 from leveler.cli.source import AppArgument, BrokerOption, ConfigOption, Source
 from leveler.cli.terminal import note, say
+from leveler.discovery import adapter_type
 from leveler.errors import ConfigError
 
 if TYPE_CHECKING:
     from leveler.app import Leveler
     from leveler.consumer.consumer import Consumer
     from leveler.consumer.report import ConsumerHealth
-    from leveler.settings import LimitSettings, Settings
+    from leveler.settings import BrokerSettings, LimitSettings, Settings
 
 _LOOK_SECONDS: Final = 0.02
 #: Threads that have nothing to do end in less.
@@ -62,12 +63,21 @@ def run(
     if not leveler._handlers:
         raise ConfigError(f"app {app!r} consumes nothing: register a handler with @app.consumer('some-queue')")
     settings = leveler.settings()
+    if log_level != "debug":
+        _only_warnings(settings.brokers.values())
     queues = list(dict.fromkeys(only or leveler._handlers))
     for queue in queues:
         say(_described(queue, settings))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(_work(leveler, queues))
     raise typer.Exit(code)
+
+
+def _only_warnings(brokers: Iterable[BrokerSettings]) -> None:
+    """Of the client libraries that would write lines about every request."""
+    for broker in brokers:
+        for name in (broker.adapter or adapter_type(broker.url)).loggers:
+            logging.getLogger(name).setLevel(logging.WARNING)
 
 
 async def _work(app: Leveler, queues: Collection[str]) -> int:

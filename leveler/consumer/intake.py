@@ -27,7 +27,7 @@ WAIT_SECONDS: Final = 5.0
 # Enough for handlers so quick that a trip to the broker is long beside them.
 _MIN_CAPACITY: Final = 1000
 _FIRST_RETRY_SECONDS: Final = 0.1
-_LAST_RETRY_SECONDS: Final = 5.0
+_LAST_RETRY_SECONDS: Final = 2.0
 _SHORTEST_WAIT_SECONDS: Final = 0.001
 
 

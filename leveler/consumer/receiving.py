@@ -12,7 +12,7 @@ from leveler.events import log
 from leveler.patience import answer
 
 _FIRST_REBUILD_SECONDS: Final = 0.1
-_LAST_REBUILD_SECONDS: Final = 5.0
+_LAST_REBUILD_SECONDS: Final = 2.0
 
 
 class Receiving:

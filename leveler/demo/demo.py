@@ -19,13 +19,15 @@ from leveler.demo.plan import QUEUE, Plan
 from leveler.demo.summary import Record, Summary
 from leveler.demo.week import id_of
 from leveler.demo.worker import Worker
-from leveler.errors import ConfigError, LevelerError
+from leveler.errors import BrokerUnavailable, ConfigError, LevelerError
 from leveler.message import Message
 
 T = TypeVar("T")
 
 #: How often it is looked at.
 LOOK_SECONDS: Final = 0.15
+#: After a look that failed: Cloud Tasks lets nobody list tasks more than 10 times a second, a thousand at a time.
+_REST_SECONDS: Final = 4.0
 #: Where nothing changes for so long, an error is better than a demo without an end.
 PATIENCE_SECONDS: Final = 20.0
 
@@ -73,6 +75,11 @@ class Demo:
         self.book.read()
         self.phase = "done"
         self._show(self)
+
+    @property
+    def waiting(self) -> int:
+        """Messages in the queue, at the last look."""
+        return self.record.depths[-1][1] if self.record.depths else 0
 
     @property
     def elapsed_seconds(self) -> float:
@@ -138,7 +145,7 @@ class Demo:
 
     async def _until_empty(self) -> None:
         looked = len(self.record.depths)
-        while len(self.record.depths) <= looked or self.record.depths[-1][1]:  # noqa: ASYNC110  # a queue is looked at
+        while len(self.record.depths) <= looked or self.waiting:  # noqa: ASYNC110  # a queue is looked at
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _meanwhile(self, app: Leveler, worker: Worker, work: Coroutine[Any, Any, T]) -> T:
@@ -157,13 +164,17 @@ class Demo:
             task.cancel()
 
     async def _look(self, app: Leveler) -> tuple[int, int, int]:
-        depth = await app.depth(QUEUE)
-        waiting = sum(part or 0 for part in (depth.ready, depth.leased, depth.delayed))
         self.book.read()
-        self.record.depths.append((time.time(), waiting))
-        self.dead = depth.dead or 0
+        try:
+            depth = await app.depth(QUEUE)
+        except BrokerUnavailable:  # away, or asked more often than it likes
+            await asyncio.sleep(_REST_SECONDS)
+        else:
+            waiting = sum(part or 0 for part in (depth.ready, depth.leased, depth.delayed))
+            self.record.depths.append((time.time(), waiting))
+            self.dead = depth.dead or 0
         self._show(self)
-        return len(self.record.sent_at), self.book.calls.total(), waiting
+        return len(self.record.sent_at), self.book.calls.total(), self.waiting
 
 
 async def _refuse(app: Leveler, broker: str) -> None:

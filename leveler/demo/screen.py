@@ -56,7 +56,7 @@ def _title(plan: Plan) -> str:
 def _counts(demo: Demo) -> str:
     counts = {
         "sent": len(demo.record.sent_at),
-        "waiting": demo.record.depths[-1][1] if demo.record.depths else 0,
+        "waiting": demo.waiting,
         "completed": len(demo.book.shown_at),
         "dead": demo.dead,
         "calls failed": demo.book.failed,

@@ -33,9 +33,6 @@ _RESULTS = Path("build/benchmarks.json")
 #: The suite of `tests.benchmarks.leveling`: its rounds are seeds, and it needs no broker.
 LEVELING = "leveling"
 
-#: Suites on a server that runs for as long as all of their rounds.
-SERVED = {"rabbitmq", "sqs"}
-
 
 def main() -> int:
     words = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
@@ -93,7 +90,7 @@ def draw_all(folder: Path, progress: Callable[[str], None]) -> None:
 def servers(suites: Collection[str]) -> Iterator[None]:
     """The servers that these suites want to find in the environment; one that is there already is the user's."""
     with ExitStack() as running:
-        for name in SERVED.intersection(suites):
+        for name in BROKERS.keys() & set(suites):
             variable = f"LEVELER_TEST_{name.upper()}_URL"
             if not os.environ.get(variable):
                 os.environ[variable] = running.enter_context(server(name)).url

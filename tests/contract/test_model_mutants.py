@@ -129,13 +129,13 @@ class RestoresNoCount(MemoryReceiver):
 
 
 class ForgetsTheCountOfACopy(MemoryReceiver):
-    def _copy(self, entry: Entry, item: Abandon) -> Message:
-        return replace(super()._copy(entry, item), attempts=0)
+    def _copy(self, item: Abandon) -> Message:
+        return replace(super()._copy(item), attempts=0)
 
 
 class MakesCopiesThatLookLikeDuplicates(MemoryReceiver):
-    def _copy(self, entry: Entry, item: Abandon) -> Message:
-        return replace(super()._copy(entry, item), generation=entry.message.generation)
+    def _copy(self, item: Abandon) -> Message:
+        return replace(super()._copy(item), generation=item.delivery.message.generation)
 
 
 class WakesNobodyWhenGivenBack(MemoryQueue):

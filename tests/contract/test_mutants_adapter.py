@@ -115,6 +115,11 @@ class PeeksAtEverything(MemoryAdapter):
         return found.peek(100) + [entry.message for entry in found.leases]
 
 
+class PeeksAtOnePage(MemoryAdapter):
+    async def peek(self, queue: QueueSpec, limit: int, *, dead: bool = False) -> Sequence[Message]:
+        return await super().peek(queue, min(limit, 32), dead=dead)
+
+
 class PeeksAtTheNewestFirst(MemoryAdapter):
     async def peek(self, queue: QueueSpec, limit: int, *, dead: bool = False) -> Sequence[Message]:
         return (await super().peek(queue, 100, dead=dead))[::-1][:limit]
@@ -205,6 +210,7 @@ MUTANTS: Mapping[type, Sequence[str]] = {
     PeeksByReceiving: ["peek-peeking_leases_nothing"],
     CountsALook: ["peek-peeking_counts_nothing"],
     PeeksAtEverything: ["peek-peeking_does_not_show_what_is_leased", "peek-peeking_shows_no_more_than_asked"],
+    PeeksAtOnePage: ["deadletter-all_dead_letters_are_shown_to_whoever_asks_for_all"],
     PeeksAtTheNewestFirst: ["peek-peeking_shows_the_next_ones_first"],
     PeeksAtEnvelopes: ["peek-peeking_shows_what_waits"],
     WaitsForSomethingToPeekAt: ["peek-peeking_at_an_empty_queue_shows_nothing"],

@@ -79,8 +79,8 @@ class EndsWhatIsThrottledTooOften(MemoryReceiver):
 class SaysCopyAndMakesNone(MemoryReceiver):
     personality = "servicebus"
 
-    def _copy(self, entry: Any, item: Abandon) -> Message:
-        return replace(super()._copy(entry, item), generation=entry.message.generation)
+    def _copy(self, item: Abandon) -> Message:
+        return replace(super()._copy(item), generation=item.delivery.message.generation)
 
 
 class CompletesNothing(MemoryReceiver):
@@ -178,20 +178,20 @@ class GivesBackToTheEndOfTheQueue(MemoryReceiver):
     async def abandon(self, items: Sequence[Abandon]) -> None:
         queue, now = self._begin()
         for item in items:
-            queue.replace(item.delivery.receipt, self._copy(item.delivery.receipt, item), now)
+            queue.replace(item.delivery.receipt, self._copy(item), now)
 
 
 class ForgetsTheEnvelopeWhenItCopies(MemoryReceiver):
     personality = "servicebus"
 
-    def _copy(self, entry: Any, item: Abandon) -> Message:
-        return replace(super()._copy(entry, item), headers={}, priority=4, key=None)
+    def _copy(self, item: Abandon) -> Message:
+        return replace(super()._copy(item), headers={}, priority=4, key=None)
 
 
 class SendsTheCopyAndKeepsTheSource(MemoryReceiver):
     async def abandon(self, items: Sequence[Abandon]) -> None:
         queue, now = self._begin()
-        queue.send([self._copy(item.delivery.receipt, item) for item in items], now)
+        queue.send([self._copy(item) for item in items], now)
         await super().abandon(items)
 
 

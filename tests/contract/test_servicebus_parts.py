@@ -13,9 +13,9 @@ from leveler_servicebus.appetite import Appetite
 from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.envelope import death_of, reason_and_description, seal, size
 from leveler_servicebus.errors import Unanswered, translate
-from leveler_servicebus.holdings import Holdings, Receipt
 from leveler_servicebus.options import ServiceBusOptions
 from leveler_servicebus.place import place_of
+from leveler_servicebus.receipt import Receipt
 from leveler_servicebus.settlement import settle
 
 from leveler.errors import (
@@ -240,14 +240,6 @@ def test_nobody_waits_again_for_what_does_not_answer() -> None:
     assert set(asyncio.run(settle(held, act))) == set(held)
     assert set(asyncio.run(settle(held, act))) == set(held)
     assert asked == 2
-
-
-def test_what_is_held_makes_room_when_its_lock_is_over() -> None:
-    holdings = Holdings(2)
-    holdings.add([Receipt("a", 1, 10.0), Receipt("b", 2, 20.0)])
-    assert holdings.room(5, 5.0) == 0
-    assert holdings.first_end() == 10.0
-    assert holdings.room(5, 10.0) == 1
 
 
 # Errors

@@ -230,3 +230,17 @@ def tell(url: str, control: str, **said: object) -> None:
         headers={"Content-Type": "application/json"},
     )
     urllib.request.urlopen(request, timeout=5.0).close()
+
+
+def test_more_than_the_service_shows_at_a_time_is_shown(servicebus: Kept) -> None:
+    """It shows up to 250 messages in one answer."""
+
+    async def main() -> None:
+        async with declared(servicebus.url) as (adapter, queue):
+            sent = [message() for _ in range(300)]
+            await adapter.sender(queue).send(sent)
+            seen = await adapter.peek(queue, 1000)
+            assert [one.id for one in seen] == [one.id for one in sent]
+            assert len(await adapter.peek(queue, 270)) == 270
+
+    asyncio.run(main())

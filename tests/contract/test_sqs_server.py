@@ -14,10 +14,10 @@ import pytest
 from leveler_sqs import SQSAdapter, SQSOptions
 from leveler_sqs.calls import Calls
 from leveler_sqs.errors import TooLong, Unanswered
-from leveler_sqs.holdings import Receipt
 from leveler_sqs.location import location_of
 from leveler_sqs.post import Post
 from leveler_sqs.queues import Queues
+from leveler_sqs.receipt import Receipt
 from leveler_sqs.source import Change, Source
 
 from leveler import Leveler

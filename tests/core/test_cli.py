@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+import uuid
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from leveler_sqlite import SQLiteAdapter
 from typer.testing import CliRunner
 
 from leveler import Leveler
@@ -966,3 +969,23 @@ def _wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("level", "is_told"), [("info", False), ("debug", True)])
+def test_client_libraries_do_not_tell_of_every_request(
+    level: str, is_told: bool, cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They log at "info" what happens a thousand times a second; the handlers' own "info" is shown."""
+    chatty = logging.getLogger(f"chatty.{uuid.uuid4().hex}")
+    monkeypatch.setattr(SQLiteAdapter, "loggers", (chatty.name,))
+    monkeypatch.setattr("leveler.cli.run._work", _nothing_to_do)
+    (tmp_path / "quiet_app.py").write_text(
+        "from leveler import Leveler\napp = Leveler()\n@app.consumer('orders')\nasync def work(body: dict) -> None: ..."
+    )
+    broker = f"sqlite:///{tmp_path / 'orders.db'}"
+    assert cli("run", "quiet_app:app", "--broker", broker, "--log-level", level).code == 0
+    assert chatty.level == (logging.NOTSET if is_told else logging.WARNING)
+
+
+async def _nothing_to_do(app: Leveler, queues: Collection[str]) -> int:
+    return 0

@@ -15,6 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from tests.containers.find import Wish
+from tests.faults.flight import Recovery
 from tests.faults.harness import Harness, Outcome, Plan
 from tests.faults.plants import PLANTS
 from tests.faults.subjects import ORDERED, SUBJECTS
@@ -100,12 +101,13 @@ def figures_of(outcome: Outcome) -> dict[str, object]:
         "duplicated": verdict.duplicated,
         "hits": verdict.flight.hits,
         "at risk": verdict.bound,
-        "recoveries": verdict.flight.recoveries,
+        "recoveries": [one.seconds for one in verdict.flight.recoveries],
         "longest silence": verdict.flight.longest_silence,
         "sent again": verdict.sent_again,
         "faults": outcome.faults,
         "missed": outcome.missed,
         "seconds": outcome.seconds,
+        "histories": outcome.histories,
     }
 
 
@@ -114,7 +116,8 @@ def report(subject: str, plan: Plan, outcome: Outcome) -> str:
     verdict, flight = outcome.verdict, outcome.verdict.flight
     faults = ", ".join(f"{name} {count}" for name, count in sorted(outcome.faults.items()) if count)
     missed = ", ".join(f"{name} {count}" for name, count in sorted(outcome.missed.items()) if count)
-    times = flight.recoveries or [0.0]
+    recoveries = sorted(flight.recoveries) or [Recovery(0.0, "none", 0.0)]
+    worst = recoveries[-1]
     slowest = max((seconds for _, seconds in outcome.stops), default=0.0)
     rows = {
         "messages sent / accepted": f"{verdict.sent} / {verdict.accepted}",
@@ -125,7 +128,8 @@ def report(subject: str, plan: Plan, outcome: Outcome) -> str:
         "hit an operation in flight": str(flight.hits),
         "duplicated": f"{verdict.duplicated}, of up to {verdict.bound} in flight at faults ({flight.at_risk} runs, "
         f"{flight.doubtful.total() if verdict.copies else 0} copies, {verdict.sent_again} sends)",
-        "recovery": f"median {median(times):.2f} s, worst {max(times):.2f} s, of {len(flight.recoveries)}",
+        "recovery": f"median {median(one.seconds for one in recoveries):.2f} s, worst {worst.seconds:.2f} s after "
+        f"{worst.fault}, of {len(flight.recoveries)}",
         "longest silence unnoticed": f"{flight.longest_silence:.1f} s",
         "lost / phantom / stuck": f"{len(verdict.lost)} / {len(verdict.phantom)} / {verdict.stuck}",
         "stops by SIGTERM": f"{len(outcome.stops)}, not clean {sum(code != 0 for code, _ in outcome.stops)}, "
@@ -137,7 +141,10 @@ def report(subject: str, plan: Plan, outcome: Outcome) -> str:
     title = f"{subject}{' ordered' if plan.ordered else ''}, seed {plan.seed}"
     if plan.plant:
         title += f", planted: {plan.plant}"
-    return "\n".join([title, *(f"  {name:<30} {value}" for name, value in rows.items())])
+    lines = [title, *(f"  {name:<30} {value}" for name, value in rows.items())]
+    for id, history in outcome.histories.items():
+        lines += [f"  {id}", *(f"    {line}" for line in history)]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

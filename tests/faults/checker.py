@@ -21,11 +21,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.faults.flight import Flight, flight_of
+from tests.faults.doubt import NO_DOUBT, Doubt
+from tests.faults.flight import Flight, Recovery, flight_of
 from tests.faults.ledger import (
     ACKED,
     COMPLETED,
     EFFECT,
+    GONE,
     INTENT,
     LOG,
     REFUSED,
@@ -79,6 +81,11 @@ class Verdict:
         doubtful = self.flight.doubtful.total() if self.copies else 0
         return self.flight.at_risk + doubtful + self.sent_again
 
+    @property
+    def slow(self) -> list[Recovery]:
+        """Recoveries that took too long."""
+        return [one for one in self.flight.recoveries if one.seconds > RECOVERY_SECONDS]
+
     def violations(self) -> dict[str, int]:
         """What must not be, by name; empty if all is well."""
         counts = {
@@ -89,7 +96,7 @@ class Verdict:
             "duplicated without a cause": len(self.unexplained),
             "duplicated beyond what was in flight": max(0, self.duplicated - self.bound),
             "silence not noticed": self.flight.deaf,
-            "slow to recover": sum(seconds > RECOVERY_SECONDS for seconds in self.flight.recoveries),
+            "slow to recover": len(self.slow),
             "over-delivered": len(self.over_delivered),
             "innocent dead": len(self.innocent_dead),
             "wrong end": len(self.wrong_end),
@@ -122,9 +129,7 @@ def check(
     max_deliveries: int,
     ordered: bool,
     may_lose: bool = False,
-    copies: bool = False,
-    answers_seconds: float = 0.0,
-    tells: bool = False,
+    doubt: Doubt = NO_DOUBT,
 ) -> Verdict:
     """Judge.
 
@@ -135,10 +140,8 @@ def check(
         max_attempts: a message that is started more often runs alone.
         max_deliveries: no message may be started more often.
         ordered: check the order per key.
-        copies: what is retried, returned or dead-lettered is a copy, whose source is acknowledged without an answer.
         may_lose: a fault took messages along; that they are gone must have been said.
-        tells: see `flight_of`.
-        answers_seconds: a completion is an answer that nobody confirms, and is in doubt for so long after a fault.
+        doubt: which settlements a fault may undo.
     """
     ids: dict[str, set[str]] = defaultdict(set)
     effects: Counter[str] = Counter()
@@ -157,8 +160,8 @@ def check(
             runs[entry.process, entry.id] += 1
         elif entry.kind == COMPLETED:
             unconfirmed[entry.id] -= 1
-        elif entry.kind == UNSETTLED:
-            unsettled[entry.id] += 1
+        elif entry.kind == UNSETTLED or (entry.kind == GONE and not runs[entry.process, entry.id]):
+            unsettled[entry.id] += 1  # on its way back when its lease was lost: the copy may be there
         # What is given back unstarted is the end of no run.
         if entry.kind in (COMPLETED, SETTLED) and runs[entry.process, entry.id]:
             runs[entry.process, entry.id] -= 1
@@ -173,9 +176,9 @@ def check(
         stuck=remaining,
         duplicated=sum(count - 1 for count in effects.values()),
     )
-    verdict.flight = flight_of(entries, answers_seconds=answers_seconds, tells=tells)
+    verdict.flight = flight_of(entries, doubt)
     verdict.may_lose = may_lose
-    verdict.copies = copies
+    verdict.copies = doubt.copies
     verdict.said = sorted({entry.detail for entry in entries if entry.kind == LOG})
     verdict.lost = sorted(ids[ACKED] - done - set(dead))
     verdict.phantom = sorted((done | set(starts) | set(dead)) - ids[INTENT])
@@ -185,10 +188,10 @@ def check(
     # behind as well as its copy, whether there was a run or not.
     resent = Counter(entry.id for entry in entries if entry.kind == REFUSED and entry.detail == UNKNOWN)
     verdict.sent_again = resent.total()
-    cut = unsettled + verdict.flight.doubtful if copies else unconfirmed
+    cut = unsettled + verdict.flight.doubtful if doubt.copies else unconfirmed
     verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > cut[id] + resent[id])
     # A copy whose source was not answered goes its own way beside it; so may one that was under way when a fault hit.
-    twins = verdict.flight.doubtful + Counter(id for id, _ in verdict.flight.struck) if copies else Counter[str]()
+    twins = verdict.flight.doubtful + Counter(id for id, _ in verdict.flight.struck) if doubt.copies else Counter[str]()
     lives = Counter(dict.fromkeys(starts, 1)) + resent + twins
     verdict.over_delivered = sorted(id for id, count in starts.items() if count > max_deliveries * lives[id])
     # A long run may be hit every time, and then nobody can tell it from a killer.
@@ -199,7 +202,7 @@ def check(
         if entry.kind == START and entry.id in good and int(entry.detail) > max_attempts
     }
     verdict.unlucky = sorted({id for id, _ in alone} - {id for id, _ in alone - verdict.flight.struck})
-    if answers_seconds:  # a try that reaches nobody cannot be told from a crash, and is no run
+    if doubt.answers_seconds:  # a try that reaches nobody cannot be told from a crash, and is no run
         verdict.unlucky = sorted({*verdict.unlucky, *(id for id in good if starts[id] < max_deliveries)})
     verdict.innocent_dead = sorted(good.difference(verdict.unlucky))
     verdict.wrong_end = sorted(_wrong_ends(ids[ACKED], done, dead))

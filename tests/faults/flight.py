@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
-from tests.faults.ledger import COMPLETED, Entry
+from tests.faults.doubt import Doubt
+from tests.faults.ledger import COMPLETED, FAULT, Entry
 from tests.faults.load import KILLERS, kind_of
 
 #: Faults after which a connection stays open and says nothing any more; see subjects/served.py.
@@ -23,13 +24,24 @@ _LEASE_SECONDS: Final = 2.0
 _ON_ITS_WAY_SECONDS: Final = 1.0
 
 
+class Recovery(NamedTuple):
+    """How long nothing was started after a fault of the broker's."""
+
+    seconds: float
+    #: Which fault.
+    fault: str
+    #: When it was over.
+    at: float
+
+
 @dataclass
 class Flight:
     """In numbers."""
 
     #: Faults that hit an operation on the wire, a process with runs in hand, or the broker while there were any.
     hits: int = 0
-    #: Runs that a fault from outside hit, by message and attempt: not those that a neighbour's crash took along.
+    #: Runs that a fault from outside hit, or that began under one, by message and attempt: not those that a neighbour's
+    #: crash took along.
     struck: set[tuple[str, int]] = field(default_factory=set[tuple[str, int]])
     #: Runs that a fault or a crash could make happen again: not confirmed when it was over.
     at_risk: int = 0
@@ -41,32 +53,42 @@ class Flight:
     #: nobody confirms them.
     doubtful: Counter[str] = field(default_factory=Counter[str])
     #: Seconds from the end of each fault of the broker's to the next start, if there was anything to start.
-    recoveries: list[float] = field(default_factory=list[float])
+    recoveries: list[Recovery] = field(default_factory=list[Recovery])
 
 
-def flight_of(entries: Sequence[Entry], *, answers_seconds: float = 0.0, tells: bool = False) -> Flight:
+def flight_of(entries: Sequence[Entry], doubt: Doubt) -> Flight:
     """Of a whole ledger, in the order of time.
 
     Args:
         entries: all of it.
-        tells: the broker is told of a completion and does not say when it is safe: what was told a moment before it
-            died is in doubt.
-        answers_seconds: nobody confirms a completion, so it is in doubt, too, for so long after a fault.
+        doubt: which settlements a fault may undo.
     """
-    walk = _Walk(answers_seconds, tells)
-    last = {entry.process: index for index, entry in enumerate(entries)}
+    walk = _Walk(doubt)
+    ends = _ends(entries)
     for index, entry in enumerate(entries):
         walk.take(entry)
-        if last[entry.process] == index:
-            walk.end(entry)
+        for process in ends[index]:
+            walk.end(process, entry)
     return walk.flight
 
 
+def _ends(entries: Sequence[Entry]) -> Mapping[int, Sequence[str]]:
+    """The processes that end with each entry: with the last that they wrote, or the fault that hit them after it."""
+    last = {entry.process: index for index, entry in enumerate(entries)}
+    for index, entry in enumerate(entries):
+        struck = f"worker-{entry.id}"
+        if entry.kind == FAULT and struck in last:
+            last[struck] = max(last[struck], index)
+    ends: defaultdict[int, list[str]] = defaultdict(list)
+    for process, index in last.items():
+        ends[index].append(process)
+    return ends
+
+
 class _Walk:
-    def __init__(self, answers_seconds: float, tells: bool) -> None:
+    def __init__(self, doubt: Doubt) -> None:
         self.flight = Flight()
-        self._answers_seconds = answers_seconds
-        self._tells = tells
+        self._doubt = doubt
         self._told: deque[Entry] = deque()
         #: What is told until then is in doubt.
         self._doubted_until = float("-inf")
@@ -82,6 +104,8 @@ class _Walk:
         self._threatened: set[str] | None = None
         #: When a broker that had been away was back, and something was there to be started.
         self._since: float | None = None
+        #: Which fault that had been.
+        self._fault = ""
         self._nothing_to_do = False
 
     def take(self, entry: Entry) -> None:
@@ -119,24 +143,25 @@ class _Walk:
         self._attempts[entry.id] = int(entry.detail or 0)
         if self._threatened is not None:
             self._threatened.add(entry.id)
+            self.flight.struck.add((entry.id, self._attempts[entry.id]))
         if kind_of(entry.id) in KILLERS:  # all that its process has in hand comes again
             self.flight.at_risk += len(runs)
         if self._since is not None:
-            self.flight.recoveries.append(entry.at - self._since)
+            self.flight.recoveries.append(Recovery(entry.at - self._since, self._fault, self._since))
             self._since = None
 
     def _has_settled(self, entry: Entry) -> None:
         self.open_runs[entry.process].discard(entry.id)
         if self._threatened is not None:
             self._threatened.discard(entry.id)
-        if entry.kind == COMPLETED and not self._answers_seconds:
+        if entry.kind == COMPLETED and not self._doubt.answers_seconds:
             self._has_told(entry)
             return
         self._settled.append(entry)
         while self._settled[0].at < entry.at - _ON_ITS_WAY_SECONDS:
             self._settled.popleft()
-        thawed = entry.at < self._struck_process_at.get(entry.process, -1e9) + self._answers_seconds
-        on_its_way = max(_ON_ITS_WAY_SECONDS, self._answers_seconds)
+        thawed = entry.at < self._struck_process_at.get(entry.process, -1e9) + self._doubt.answers_seconds
+        on_its_way = max(_ON_ITS_WAY_SECONDS, self._doubt.answers_seconds)
         if self._threatened is not None or entry.at < self._over_at + on_its_way or thawed:
             self.flight.doubtful[entry.id] += 1
         if entry.detail == "MessageDeadLettered":
@@ -149,12 +174,12 @@ class _Walk:
         while self._told[0].at < entry.at - _ON_ITS_WAY_SECONDS:
             self._told.popleft()
 
-    def end(self, last: Entry) -> None:
+    def end(self, process: str, now: Entry) -> None:
         """That process is dead, and has nothing in hand any more."""
-        self.open_runs.pop(last.process, None)
-        self._doubt(last, last.process)
+        self.open_runs.pop(process, None)
+        self._unsure(now, process)
 
-    def _doubt(self, now: Entry, process: str = "") -> None:
+    def _unsure(self, now: Entry, process: str = "") -> None:
         """What was settled a moment ago may not have arrived."""
         doubtful = [
             entry
@@ -174,11 +199,11 @@ class _Walk:
             self._struck_process_at[f"worker-{entry.id}"] = entry.at
             self.flight.at_risk += sum(map(len, hit))
         else:
-            self._doubt(entry)
+            self._unsure(entry)
             self._cuts_leases = entry.detail.startswith(_CUTS_LEASES)
             if self._cuts_leases:
                 self._doubted_until = float("inf")
-            elif self._tells and entry.id == "broker":
+            elif self._doubt.completions and entry.id == "broker":
                 self._doubted_until = float("inf")
                 self.flight.doubtful.update(told.id for told in self._told if told.at >= entry.at - _ON_ITS_WAY_SECONDS)
             self._threatened = (self._threatened or set()).union(*hit)
@@ -188,4 +213,5 @@ class _Walk:
         if entry.detail.startswith(_SILENT):
             self.flight.longest_silence = max(self.flight.longest_silence, entry.at - self._struck_at)
         self._nothing_to_do = not self._waiting
+        self._fault = entry.detail
         self._since = entry.at if self._waiting else None

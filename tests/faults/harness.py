@@ -21,6 +21,7 @@ from leveler.adapter import Delivery
 from leveler.errors import BrokerError
 from leveler.settings import BrokerSettings
 from tests.faults.checker import Verdict, check
+from tests.faults.histories import history, pause
 from tests.faults.ledger import ACKED, BACK, DEAD, DEAF, EFFECT, FAULT, OVER, READY, Ledger, read
 from tests.faults.load import QUEUE
 from tests.faults.sender import FAULTS_OVER
@@ -57,6 +58,8 @@ class Outcome:
     #: Exits of workers that were told to stop: (exit code, seconds it took).
     stops: list[tuple[int, float]] = field(default_factory=list[tuple[int, float]])
     seconds: float = 0.0
+    #: What the ledger says of the first message of each violation, of good ones that are dead, and of slow recoveries.
+    histories: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
 
 
 #: About how long the pause before a fault is.
@@ -123,19 +126,21 @@ class Harness:
             remaining = self._drain(may_lose=may_lose)
             self._stop_all()
         asyncio.run(self._collect_dead())
+        entries = read(self._folder)
         verdict = check(
-            read(self._folder),
+            entries,
             self._dead,
             remaining,
             max_attempts=MAX_ATTEMPTS,
             max_deliveries=MAX_ATTEMPTS + 3,
             ordered=self._plan.ordered,
             may_lose=may_lose,
-            copies=self._subject.copies,
-            answers_seconds=self._subject.answers_seconds,
-            tells=self._subject.tells,
+            doubt=self._subject.doubt,
         )
-        return Outcome(verdict, self._done, self._missed, self._stops, time.monotonic() - began)
+        first = [ids[0] for ids in verdict.examples().values()]
+        histories = {id: history(entries, id) for id in (*first, *verdict.unlucky[:3])}
+        histories |= {f"after {one.fault}": pause(entries, one) for one in verdict.slow}
+        return Outcome(verdict, self._done, self._missed, self._stops, time.monotonic() - began, histories)
 
     # Faults
 

@@ -14,6 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from leveler import BrokerUnavailable, Context, Leveler, LimitSettings, QueueSettings, Reject, RetryPolicy, Settings
@@ -86,7 +87,19 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
     log.setLevel(logging.WARNING)
     log.propagate = False
     log.addHandler(_Loud(ledger))
+    for adapter in ("rabbitmq", "sqs"):
+        log.getChild(adapter).setLevel(logging.DEBUG)
+        log.getChild(adapter).addFilter(partial(_unseen, ledger))
     return app
+
+
+def _unseen(ledger: Ledger, record: logging.LogRecord) -> bool:
+    """What an adapter gives back by itself has no event: it says so where nobody listens but who looks for a fault."""
+    if record.levelno == logging.DEBUG and "unseen" in str(record.msg) and isinstance(record.args, tuple):
+        *_, ids = record.args
+        for id in ids if isinstance(ids, list) else ():
+            ledger.write(SETTLED, id, "unseen")
+    return True
 
 
 class _Loud(logging.Handler):

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import BatchError, BrokerError, LeaseLost, LevelerError, ReceiverLost, Unsupported
 from leveler.message import Message
@@ -33,7 +34,7 @@ class PushReceiver(Receiver):
         self._clock = clock
         self._desks: Desks | None = None
         self._held: set[Exchange] = set()
-        self._woken = asyncio.Event()
+        self._bell = Bell(clock)
         self._closed = False
         self._stopped = False
 
@@ -61,14 +62,14 @@ class PushReceiver(Receiver):
         return max(0, self._limit - len(self._held))
 
     def wake(self) -> None:
-        self._woken.set()
+        self._bell.ring()
 
     # -- flow
 
     async def hold(self, limit: int) -> None:
         self._limit = min(limit, self._capacity)
         self._stopped = limit == 0
-        self._woken.set()
+        self._bell.ring()
         if self._desks is not None and (desk := self._desks.get(self.name)) is not None:
             desk.shrink()
 
@@ -81,11 +82,11 @@ class PushReceiver(Receiver):
             self._desks.join(self.name, self)
         end = self._clock.monotonic() + wait_seconds
         while True:
-            self._woken.clear()
+            self._bell.clear()
             taken, left = self._take(credit), end - self._clock.monotonic()
             if taken or left <= 0 or (running and self._stopped):  # stopped while under way
                 return taken
-            await self._wait(left)
+            await self._bell.wait(end)
             self._check_open()
 
     def _take(self, credit: int) -> list[Delivery]:
@@ -99,13 +100,6 @@ class PushReceiver(Receiver):
 
     def _ended(self, exchange: Exchange) -> None:
         self._held.discard(exchange)
-
-    async def _wait(self, seconds: float) -> None:
-        timer = self._clock.call_later(seconds, self._woken.set)
-        try:
-            await self._woken.wait()
-        finally:
-            timer.cancel()
 
     # -- settlement
 
@@ -127,7 +121,7 @@ class PushReceiver(Receiver):
             return
         self._closed = True
         self._limit = 0
-        self._woken.set()
+        self._bell.ring()
         for exchange in [*self._held]:
             exchange.answer(FAILED)
         if self._desks is not None:

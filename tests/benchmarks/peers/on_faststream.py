@@ -23,6 +23,7 @@ from tests.benchmarks.row import Handle
 _QUEUE: Final = "bench-faststream"
 _GROUP: Final = "bench"
 _COUNT: Final = 500
+_CONNECTIONS: Final = 600
 _AT_ONCE: Final = 50
 
 
@@ -95,7 +96,10 @@ class OnRedis:
         async with Redis.from_url(bare_redis.url()) as client:
             with suppress(ResponseError):  # it is there already
                 await client.xgroup_create(self._stream, _GROUP, "0", mkstream=True)
-        broker = RedisBroker(bare_redis.url(), apply_types=False, graceful_timeout=5, logger=None)
+        # As many connections as sends at once: with the client's 100 the other sends would fail.
+        broker = RedisBroker(
+            bare_redis.url(), apply_types=False, graceful_timeout=5, logger=None, max_connections=_CONNECTIONS
+        )
         source = StreamSub(self._stream, group=_GROUP, consumer="me", max_records=_COUNT)
         async with FastStream(broker, {"stream": source}, {"stream": self._stream}).running(handle) as sending:
             yield sending

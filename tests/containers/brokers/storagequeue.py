@@ -25,10 +25,12 @@ def _azurite() -> str | None:
 
 
 def _azurite_as_process(options: Options, folder: Path, port: int) -> Command:
-    """Without the option `location` it keeps everything in memory."""
-    place = [word for key, value in options.items() for word in (f"--{key}", value)] or ["--inMemoryPersistence"]
+    """In files: what it keeps in memory it looks through once a minute, and answers nobody meanwhile; with some
+    thousands of messages for half a minute."""
+    place = {"location": str(folder), **options}
+    words = [word for key, value in place.items() for word in (f"--{key}", value)]
     return Command(
-        words=[str(_azurite()), "--queueHost", "127.0.0.1", "--queuePort", str(port), *_AZURITE_FLAGS, *place]
+        words=[str(_azurite()), "--queueHost", "127.0.0.1", "--queuePort", str(port), *_AZURITE_FLAGS, *words]
     )
 
 

@@ -18,6 +18,7 @@ from google.cloud.tasks_v2 import CloudTasksAsyncClient, Task
 from google.cloud.tasks_v2.services.cloud_tasks.transports import CloudTasksGrpcAsyncIOTransport
 
 from tests.containers.port import free_ports
+from tests.faults.doubt import Doubt
 from tests.faults.load import QUEUE
 from tests.faults.subjects.served import _cuts, _of_the_way
 from tests.faults.subjects.subject import Fault, Notes, Place, Subject
@@ -75,8 +76,7 @@ def cloudtasks(place: Place) -> Iterator[Subject]:
                 url,
                 url,
                 faults,
-                copies=True,
-                answers_seconds=1.5 * _LEASE_SECONDS + 1.0,
+                doubt=Doubt(copies=True, answers_seconds=1.5 * _LEASE_SECONDS + 1.0),
                 lease_seconds=_LEASE_SECONDS,
                 timeout_seconds=_LEASE_SECONDS * 0.8,
             )

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from tests.containers.server import Server
+from tests.faults.doubt import Doubt
 from tests.faults.load import QUEUE
 from tests.faults.subjects.served import served
 from tests.faults.subjects.subject import Place, Subject
@@ -31,8 +32,7 @@ def rabbitmq(place: Place) -> Iterator[Subject]:
         delete=_delete,
         options={},
         query="heartbeat_seconds=2",  # so that half-open connections are noticed while a run lasts
-        copies=True,
-        tells=True,
+        doubt=Doubt(copies=True, completions=True),
         # A server that is killed within half a second of a queue's declaration does not find that queue again (see the
         # README): those for the usual delays are made first.
         calm_seconds=6.0,

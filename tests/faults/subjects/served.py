@@ -16,6 +16,7 @@ from tests.containers.broker import Options
 from tests.containers.find import server
 from tests.containers.port import free_ports
 from tests.containers.server import Server
+from tests.faults.doubt import NO_DOUBT, Doubt
 from tests.faults.subjects.subject import Fault, Notes, Place, Subject
 from tests.faults.wire.proxy import Proxy
 from tests.faults.wire.unit import NewConversation
@@ -48,8 +49,7 @@ def served(
     ends: bool = True,
     more: Callable[[Proxy], Sequence[Fault]] = lambda proxy: (),
     query: str = "",
-    copies: bool = False,
-    tells: bool = False,
+    doubt: Doubt = NO_DOUBT,
     calm_seconds: float = 0.0,
 ) -> Iterator[Subject]:
     """The broker, running behind a proxy.
@@ -68,8 +68,7 @@ def served(
         more: faults that only it can have.
         query: of the URL of the processes under test.
         calm_seconds: how long it runs in peace before the first fault.
-        copies: whether settlements other than a completion are made of copies.
-        tells: whether nobody says when a completion is safe on its disk.
+        doubt: which settlements a fault may undo.
     """
     with (
         server(name, place.wish, options) as running,
@@ -83,7 +82,7 @@ def served(
             *_cuts(proxy, operations),
             *more(proxy),
         ]
-        yield Subject(name, running.label, _with_query(url, query), running.url, faults, calm_seconds, copies, tells)
+        yield Subject(name, running.label, _with_query(url, query), running.url, faults, calm_seconds, doubt)
 
 
 def _port(url: str) -> int:

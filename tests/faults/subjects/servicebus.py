@@ -14,6 +14,7 @@ from leveler.adapter import QueueSpec
 from leveler.clock import SystemClock
 from leveler.discovery import find
 from tests.containers.server import Server
+from tests.faults.doubt import Doubt
 from tests.faults.load import QUEUE
 from tests.faults.subjects.served import served
 from tests.faults.subjects.subject import Place, Subject
@@ -42,7 +43,7 @@ def servicebus(place: Place) -> Iterator[Subject]:
         delete=_delete,
         options={"file": str(place.folder / "queues.db")},
         query="silence_seconds=2",  # so that half-open connections are noticed while a run lasts
-        copies=True,
+        doubt=Doubt(copies=True),
     ) as subject:
         yield subject
 

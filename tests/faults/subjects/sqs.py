@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tests.containers.brokers.sqs import SQS
 from tests.containers.server import Server
+from tests.faults.doubt import Doubt
 from tests.faults.load import QUEUE
 from tests.faults.subjects.served import served
 from tests.faults.subjects.subject import Fault, Notes, Place, Subject
@@ -42,7 +43,7 @@ def sqs(place: Place) -> Iterator[Subject]:
         operations=_OPERATIONS,
         delete=_delete,
         options={},
-        copies=True,
+        doubt=Doubt(copies=True),
         ends=False,
         more=partial(_faults, mood),
     ) as subject:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from tests.containers.find import Wish
+from tests.faults.doubt import NO_DOUBT, Doubt
 
 
 class Notes(Protocol):
@@ -62,15 +63,8 @@ class Subject:
     faults: Sequence[Fault] = field(default_factory=list[Fault])
     #: How long it runs in peace before the first fault.
     calm_seconds: float = 0.0
-    #: Whether what is retried, returned or dead-lettered is a copy whose source is acknowledged afterwards, with no
-    #: answer to that: a fault between the two leaves both.
-    copies: bool = False
-    #: Whether it is told of a completion and does not say when that is safe on its disk: one that was told a moment
-    #: before its SIGKILL may come back.
-    tells: bool = False
-    #: Where a completion is an answer that nobody confirms, a fault behind it leaves the message; and a process that
-    #: was frozen answers requests that nobody waits for any more. For so many seconds after; 0 = it is confirmed.
-    answers_seconds: float = 0.0
+    #: Which settlements a fault may undo.
+    doubt: Doubt = NO_DOUBT
     #: Of the queue; and how long a run may take, which is less where no lease can be extended.
     lease_seconds: float = 2.0
     timeout_seconds: float = 30.0

@@ -196,6 +196,16 @@ async def dead_letters_can_always_be_peeked_at(t: Rig) -> None:
 
 
 @case()
+async def all_dead_letters_are_shown_to_whoever_asks_for_all(t: Rig) -> None:
+    """`Adapter.peek`: up to `limit`, however many of them the broker shows at a time."""
+    sent = await t.dead(40)
+    seen = await t.adapter.peek(t.queue, 100, dead=True)
+    assert sorted(ids(seen)) == sorted(ids(sent))
+    assert len(await t.adapter.peek(t.queue, 35, dead=True)) == 35
+    assert sorted(ids(await t.drain(t.receiver(dead=True), 40))) == sorted(ids(sent))
+
+
+@case()
 async def purging_the_dead_letters_leaves_the_queue_alone(t: Rig) -> None:
     """`Adapter.purge` of the dead letters removes them and says how many, where that is known."""
     await t.dead(2)

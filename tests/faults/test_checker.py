@@ -1,0 +1,172 @@
+"""The checker on ledgers that are written by hand: what it must see, and what is no violation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from tests.faults.checker import check
+from tests.faults.doubt import Doubt
+from tests.faults.histories import history
+from tests.faults.ledger import Entry
+
+SENT = (Entry(0.0, "intent", "m1_plain", "", "sender"), Entry(0.1, "acked", "m1_plain", "", "sender"))
+#: An ordinary run of the only message.
+RUN = ("start 1", "effect", "completed")
+
+
+def told(at: float, *lines: str, process: str = "worker-1", id: str = "m1_plain") -> list[Entry]:
+    """Lines of one process, a tenth of a second apart: kind and detail."""
+    parts = [line.partition(" ") for line in lines]
+    return [Entry(at + 0.1 * number, kind, id, rest, process) for number, (kind, _, rest) in enumerate(parts)]
+
+
+def violations(
+    *entries: Sequence[Entry], dead: Mapping[str, Sequence[str]] | None = None, remaining: int = 0, **more: Any
+) -> dict[str, int]:
+    ledger = sorted([*SENT, *(entry for some in entries for entry in some)], key=lambda entry: entry.at)
+    wanted: dict[str, Any] = {"max_attempts": 3, "max_deliveries": 6, "ordered": False, **more}
+    return check(ledger, dead or {}, remaining, **wanted).violations()
+
+
+def test_one_run_of_each_message_is_all_that_is_wanted() -> None:
+    assert violations(told(1, *RUN)) == {}
+
+
+def test_what_was_accepted_and_not_seen_again_is_lost() -> None:
+    assert violations() == {"lost": 1}
+
+
+def test_what_nobody_sent_is_a_phantom() -> None:
+    assert violations(told(1, *RUN), told(2, *RUN, id="m2_plain")) == {"phantom": 1}
+
+
+def test_what_remains_is_stuck() -> None:
+    assert violations(told(1, *RUN), remaining=1) == {"stuck": 1}
+
+
+TWICE = [*told(1, *RUN), *told(3, *RUN)]
+KILLED = [
+    *told(1, "start 1", "effect"),
+    *told(1.5, "fault SIGKILL", process="harness", id="1"),
+    *told(3, *RUN, process="worker-2"),
+]
+
+
+def test_two_effects_without_a_fault_are_one_too_many() -> None:
+    assert "duplicated without a cause" in violations(TWICE)
+
+
+def test_two_effects_are_explained_by_a_death_in_between() -> None:
+    assert violations(KILLED) == {}
+
+
+def test_a_death_of_somebody_else_explains_nothing() -> None:
+    other = told(1.5, "fault SIGKILL", process="harness", id="7")
+    assert "duplicated without a cause" in violations(TWICE, other)
+
+
+BROKER = told(1.5, "fault broker SIGKILLed", "back", "over", process="harness", id="broker")
+LATER = told(2.5, "fault broker SIGKILLed", "back", "over", process="harness", id="broker")
+
+
+@pytest.mark.parametrize(("fault", "is_doubtful"), [(BROKER, True), (LATER, False)], ids=["at once", "later"])
+def test_a_completion_that_was_only_told_is_in_doubt_for_a_moment(fault: list[Entry], is_doubtful: bool) -> None:
+    seen = violations(TWICE, fault, doubt=Doubt(copies=True, completions=True))
+    assert ("duplicated without a cause" not in seen) == is_doubtful
+
+
+def test_a_completion_that_was_confirmed_is_in_no_doubt() -> None:
+    assert "duplicated without a cause" in violations(TWICE, BROKER, doubt=Doubt(copies=True))
+
+
+def test_an_answer_that_nobody_confirms_is_in_doubt_for_longer() -> None:
+    before = told(0.8, "fault cut", "back", "over", process="harness", id="wire")
+    assert violations(TWICE, before, doubt=Doubt(copies=True, answers_seconds=3.0)) == {}
+    assert "duplicated without a cause" in violations(TWICE, before, doubt=Doubt(copies=True))
+
+
+def test_leases_that_end_early_put_what_is_completed_meanwhile_in_doubt() -> None:
+    early = told(0.5, "fault leases that end early", process="harness", id="broker")
+    over = told(2.0, "back", "over", process="harness", id="broker")
+    assert violations(TWICE, early, over, doubt=Doubt(copies=True)) == {}
+
+
+def test_more_starts_than_deliveries_are_over_delivered() -> None:
+    starts = [f"start {attempt}" for attempt in range(1, 8)]
+    assert violations(told(1, *starts, "effect", "completed")) == {"over-delivered": 1}
+
+
+def test_a_good_message_must_not_die() -> None:
+    dead = {"m1_plain": ["crash-loop"]}
+    alone = told(2, "start 4", "start 5")
+    assert violations(alone, dead=dead) == {"innocent dead": 1}
+
+
+def test_a_good_message_may_die_when_a_fault_hit_each_run_that_it_had_alone() -> None:
+    dead = {"m1_plain": ["crash-loop"]}
+    hits = [
+        *told(2, "start 4"),
+        *told(2.5, "fault SIGKILL", process="harness", id="1"),
+        *told(4, "start 5", process="worker-2"),
+        *told(4.5, "fault SIGKILL", process="harness", id="2"),
+    ]
+    assert violations(hits, dead=dead) == {}
+
+
+def test_a_run_that_begins_under_a_fault_is_hit_by_it() -> None:
+    dead = {"m1_plain": ["crash-loop"]}
+    before = told(1.9, "fault broker SIGKILLed", process="harness", id="broker")
+    after = told(5.0, "back", "over", process="harness", id="broker")
+    alone = told(2, "start 4", "gone")
+    assert violations(alone, before, after, dead=dead) == {}
+    assert violations(alone, told(1.0, "fault broker", "back", "over", process="harness", id="broker"), dead=dead) == {
+        "innocent dead": 1
+    }
+
+
+def test_what_was_on_its_way_back_when_its_lease_was_lost_may_be_there_twice() -> None:
+    lost = told(0.5, "gone", process="worker-2")
+    assert "duplicated without a cause" not in violations(TWICE, lost, doubt=Doubt(copies=True))
+    assert "duplicated without a cause" in violations(TWICE, lost)
+
+
+def test_poison_ends_with_its_own_reason() -> None:
+    poison = [entry._replace(id="m1_raise") for entry in SENT]
+    assert violations(told(1, *RUN), poison, dead={"m1_raise": ["rejected"]}) == {"wrong end": 1}
+    assert violations(told(1, *RUN), poison, dead={"m1_raise": ["exhausted"]}) == {}
+
+
+def test_effects_of_one_key_are_in_the_order_of_sending() -> None:
+    second = [entry._replace(id="m2_plain") for entry in SENT]
+    mixed = [*told(1, "start 1", "effect k", "completed", id="m2_plain"), *told(2, "start 1", "effect k", "completed")]
+    assert violations(second, mixed, ordered=True) == {"out of order": 1}
+
+
+def test_work_that_is_slow_to_go_on_is_seen() -> None:
+    fault = told(0.2, "fault broker SIGKILLed", "back", "over", process="harness", id="broker")
+    assert violations(fault, told(9.0, *RUN)) == {}
+    assert violations(fault, told(11.0, *RUN)) == {"slow to recover": 1}
+
+
+def test_nothing_is_started_after_the_signal() -> None:
+    signal = told(0.5, "signal", process="worker-1", id="-")
+    assert violations(told(2.0, *RUN), signal) == {"started after the signal": 1}
+
+
+def test_a_history_tells_the_way_of_a_message_and_the_faults_around_it() -> None:
+    far = told(90.0, "fault SIGKILL", process="harness", id="9")
+    lines = history(sorted([*SENT, *KILLED, *told(1.2, *RUN, id="m2_plain"), *far], key=lambda one: one.at), "m1_plain")
+    assert [line.split()[2:] for line in lines] == [
+        ["sender", "intent"],
+        ["sender", "acked"],
+        ["worker-1", "start", "1"],
+        ["worker-1", "effect"],
+        ["harness", "fault", "1", "SIGKILL"],
+        ["worker-2", "start", "1"],
+        ["worker-2", "effect"],
+        ["worker-2", "completed"],
+    ]
+    assert history(KILLED, "m9_plain") == []
