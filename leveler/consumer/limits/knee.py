@@ -164,7 +164,7 @@ class Knee:
         base, noise = self._base.seconds or seen.latency, self._base.noise(seen.runs)
         is_slower, is_higher = seen.latency > held.latency * (1 + noise), seen.latency > base * (1 + noise)
         is_in_proportion = seen.latency <= 1.12 * held.latency * seen.limit / held.limit
-        waits = is_in_proportion and (not self._base.is_proven or seen.latency > base * (1 + 0.5 * noise))
+        waits = is_in_proportion and seen.latency > base * (1 + 0.5 * noise)
         if (waits or (is_higher and not self._is_second)) and self._dips.can_go_on(seen.limit):
             # Fewer calls may not use all that there is; but what has become slower meanwhile has no more than that.
             self._held = seen if is_slower else seen._replace(per_second=max(seen.per_second, held.per_second))
@@ -191,8 +191,8 @@ class Knee:
     def _learn_in_ramp(self, seen: Seen, round: Round) -> None:
         """The first round, for there is nothing better; then each one when twice as many calls were as quick."""
         self._base.learn_cv(seen, round)
-        if self._base.seconds is None:
-            self._base.learn(seen)
+        if self._base.seconds is None:  # all began at once: the mean is of the quick ones, Little's law sees few ends
+            self._base.learn(seen._replace(latency=(round.mean_seconds + seen.latency) / 2))
             return
         below, self._anchor = self._anchor, seen
         if (
