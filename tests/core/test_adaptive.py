@@ -238,9 +238,10 @@ class Noting:
 def test_what_was_under_way_at_a_decision_does_not_count_after_it() -> None:
     noting = Noting()
     limit = AdaptiveConcurrency(1, 10, noting)
-    limit.start(0.0, 4)
-    for now in (1.0, 1.0, 2.0, 9.0):  # two make the first round, two are under way then
-        limit.finish(now, 1, now, Verdict.SUCCESS)
+    limit.start(0.0, 5)
+    for now in (1.0, 1.0, 2.0, 9.0):  # two make the first round, three are under way then
+        limit.finish(now, 1, now, Verdict.FAILURE if now == 2 else Verdict.SUCCESS)
+    limit.finish(9.0, 1, 9.0, Verdict.SUCCESS)
     limit.start(9.0, 2)
     for now in (9.5, 10.0):
         limit.finish(now, 1, now - 9.0, Verdict.SUCCESS)

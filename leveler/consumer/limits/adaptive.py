@@ -101,6 +101,8 @@ class AdaptiveConcurrency:
             self._served(now, runs, latency_seconds, was)
         elif verdict is Verdict.OVERLOAD:
             self._refused(now, runs, latency_seconds)
+        elif self._round is not None:
+            self._round.older -= runs
 
     def figures(self) -> Figures:
         shown: dict[str, float | str] = {
