@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Any, Final
 
 from azure.servicebus import ServiceBusMessage
 
@@ -58,7 +58,7 @@ class ServiceBusSender(Sender):
             raise BatchError(failed)
 
     async def _send(self, sealed: Sequence[ServiceBusMessage]) -> None:
-        await self._link.ask(lambda sender: sender.send_messages(sealed[0] if len(sealed) == 1 else list(sealed)))
+        await self._link.ask(lambda sender: _together(sender, sealed))
 
     def _sealed(self, message: Message) -> ServiceBusMessage:
         session = (message.key or message.id) if self._queue.ordered else None
@@ -90,6 +90,17 @@ class ServiceBusSender(Sender):
             f"message {message.id!r} has {bytes_in_all} bytes, headers included; {self._queue.name!r} takes up to "
             f"{self._most - RESERVE_BYTES}: send a reference to the data instead"
         )
+
+
+async def _together(sender: Any, sealed: Sequence[ServiceBusMessage]) -> None:
+    """In one transfer. A list would be the same, and is converted twice."""
+    if len(sealed) == 1:
+        await sender.send_messages(sealed[0])
+        return
+    batch = await sender.create_message_batch()
+    for message in sealed:
+        batch.add_message(message)
+    await sender.send_messages(batch)
 
 
 def _of_sending(error: LevelerError) -> LevelerError:

@@ -9,6 +9,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
@@ -85,11 +86,18 @@ class BareServiceBus:
         await self._sender.send_messages(batch)
 
     def _message(self, order: Order) -> ServiceBusMessage:
+        name = uuid4().hex
         return ServiceBusMessage(
             self._encode(order),
-            message_id=uuid4().hex,
+            message_id=name,
             content_type="application/json",
-            application_properties={"cloudEvents:type": "Order", "cloudEvents:specversion": "1.0"},
+            application_properties={
+                "cloudEvents:specversion": "1.0",
+                "cloudEvents:id": name,
+                "cloudEvents:source": "/",
+                "cloudEvents:type": "Order",
+                "cloudEvents:time": datetime.now(UTC).isoformat(),
+            },
         )
 
     async def _consume(self, handle: Handle) -> None:
