@@ -55,7 +55,7 @@ class BatchConsumer(Consumer):
         return Gathering(
             ordered=ordered,
             on_taken=on_taken,
-            size=self._limits.batch_size,
+            size=self._next_stride,
             wait_seconds=self._wait_seconds,
             clock=self._clock,
         )

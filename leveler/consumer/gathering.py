@@ -18,13 +18,19 @@ class Gathering(Buffer):
     Args:
         ordered: as for `Buffer`.
         on_taken: as for `Buffer`.
-        size: a whole batch.
+        size: how many a whole batch is now: one that looks whether a downstream is back waits for nobody.
         wait_seconds: how long to wait for one, from when there is something and a worker is free.
         clock: time.
     """
 
     def __init__(
-        self, *, ordered: bool, on_taken: Callable[[], object], size: int, wait_seconds: float, clock: Clock
+        self,
+        *,
+        ordered: bool,
+        on_taken: Callable[[], object],
+        size: Callable[[], int],
+        wait_seconds: float,
+        clock: Clock,
     ) -> None:
         super().__init__(ordered=ordered, on_taken=self._on_batch)
         self._told = on_taken
@@ -50,7 +56,7 @@ class Gathering(Buffer):
         return super().empty()
 
     def _ripe(self) -> bool:
-        return bool(self._ready) and (len(self._ready) >= self._size or self._is_due or self._closed)
+        return bool(self._ready) and (len(self._ready) >= self._size() or self._is_due or self._closed)
 
     def _wake_worker(self) -> None:
         self._wait_for_more(self._takers)

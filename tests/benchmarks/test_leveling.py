@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from dataclasses import replace
+from statistics import median
 
 import msgspec
 import pytest
@@ -93,12 +94,14 @@ def test_rows_that_know_the_knee_do_what_they_must() -> None:
 
 
 @pytest.mark.parametrize("name", TRACES)
-def test_leveler_reaches_every_bar_on_a_seed_that_it_was_tuned_on(name: str) -> None:
-    found = measures(run(trace(name, 4), ROWS["adaptive"], 4))
-    for metric, value in found.items():
+def test_leveler_reaches_every_bar_on_seeds_that_it_was_tuned_on(name: str) -> None:
+    found = [measures(run(trace(name, seed), ROWS["adaptive"], seed)) for seed in (4, 5, 6)]
+    for metric in found[0]:
         if (bar := bar_of(metric, name)) is not None:
-            bound = bar.median if bar.worst is None else bar.worst  # it is one seed
-            assert value >= bound if bar.least else value <= bound, metric
+            sign = 1 if bar.least else -1
+            values = sorted(sign * one[metric] for one in found)
+            assert median(values) >= sign * bar.median, metric
+            assert bar.worst is None or values[0] >= sign * bar.worst, metric
 
 
 def test_the_table_has_a_row_for_each_way_to_limit_and_the_bars_tell_what_was_missed() -> None:

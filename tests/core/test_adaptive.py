@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from leveler import Adaptive, Leveler, Throttled
 from leveler.consumer.limits import AdaptiveConcurrency, Breaker, BreakerPolicy, Phase, State, Verdict, adaptive
 from leveler.consumer.limits.knee import Knee
-from leveler.consumer.limits.round import Round
+from leveler.consumer.limits.round import Plan, Round
 from leveler.testing import TestApp
 
 NAMES = ["knee", "gradient", "aimd"]
@@ -149,10 +149,104 @@ def test_a_dip_that_is_due_before_any_full_round_finds_its_way() -> None:
     knee = Knee()
     knee.refused(0.5, 8.0, 7, Round(0.0), first=True)
     knee.decide(1.0, 7.0, Round(0.5, runs=20, full_runs=0, inside=20, latency_seconds=2.0, squares=0.2))
-    due_at = knee.due_at
+    due_at = knee.plan.due_at
     limit = knee.decide(due_at, 7.0, Round(1.0, runs=2, full_runs=2, inside=14, latency_seconds=0.2, squares=0.02))
     limit = knee.decide(due_at + 1, limit, Round(due_at, 20, 20, inside=100, latency_seconds=2.0, squares=0.2))
     assert 1 <= limit <= 8
+
+
+def seen(runs: int, latency_seconds: float, limit: float) -> Round:
+    """So many runs of that latency, with every place taken."""
+    total = runs * latency_seconds
+    return Round(0.0, 0, runs, runs, int(runs * limit), total, 1.01 * runs * latency_seconds**2, 0, total)
+
+
+def test_a_ramp_that_meets_a_higher_latency_looks_once_more() -> None:
+    for again, ends in ((0.1, False), (0.16, True)):
+        knee, limit = Knee(), 4.0
+        for now in (0.1, 0.2):
+            limit = knee.decide(now, limit, seen(24, 0.1, limit))
+        assert limit == 16
+        limit = knee.decide(0.3, limit, seen(24, 0.16, limit))
+        assert limit == 16
+        limit = knee.decide(0.4, limit, seen(24, again, limit))
+        assert (limit < 16) is ends
+        assert limit == 32 or ends
+
+
+def test_a_ramp_that_meets_a_queue_takes_no_latency_of_it_for_the_base() -> None:
+    knee, limit = Knee(), 4.0
+    for now, latency_seconds in ((0.1, 0.1), (0.2, 0.12), (0.3, 0.2)):  # all of it may be chance: there are few runs
+        limit = knee.decide(now, limit, seen(4, latency_seconds, limit))
+    assert limit == 32
+    assert knee.base_seconds == pytest.approx(0.1)
+
+
+def test_a_downstream_that_slows_down_in_a_dip_does_not_raise_the_base() -> None:
+    knee, limit = Knee(), 4.0
+    for now in (0.1, 0.2, 0.3):
+        limit = knee.decide(now, limit, seen(60, 0.1, limit))
+    limit = knee.decide(0.4, limit, seen(60, 0.3, limit))
+    limit = knee.decide(0.8, limit, seen(60, 0.1, limit))
+    limit = knee.decide(knee.plan.due_at, limit, seen(200, 0.15, limit))  # now a dip is due
+    dipped = knee.decide(20.0, limit, seen(60, 0.165, limit))
+    assert dipped < limit
+    knee.decide(21.0, dipped, seen(60, 0.11, dipped))
+    assert knee.base_seconds == pytest.approx(0.1, rel=0.1)
+
+
+def test_a_base_that_is_too_low_rises_where_more_calls_are_as_quick() -> None:
+    knee, limit = Knee(), 4.0
+    for latency_seconds in (0.1, 0.1, 0.3, 0.08, 0.1):  # a ramp, and a dip that was quick by chance
+        limit = knee.decide(1.0, limit, seen(20, latency_seconds, limit))
+    low = knee.base_seconds
+    assert low is not None
+    for more in (1.0, 1.5):
+        knee.decide(1.0, more * limit, seen(40, 0.12, more * limit))
+    assert knee.base_seconds is not None
+    assert knee.base_seconds > 1.02 * low
+
+
+def test_a_round_is_over_that_is_far_behind() -> None:
+    plan = Plan(runs=100, latency_seconds=0.1)
+    assert not plan.is_over(0.9, 10.0, Round(0.0, runs=90))  # as quick as it should be
+    assert not plan.is_over(1.5, 10.0, Round(0.0, runs=80))
+    assert plan.is_over(0.5, 10.0, Round(0.0, runs=10))
+    assert plan.is_over(1.1, 10.0, Round(0.0, runs=100))
+
+
+class Noting:
+    """An algorithm that keeps what it is shown."""
+
+    def __init__(self) -> None:
+        self.growth = 0.0
+        self.plan = Plan(runs=2)
+        self.base_seconds = None
+        self.rounds: list[Round] = []
+
+    def decide(self, now: float, limit: float, round: Round) -> float:
+        self.rounds.append(round)
+        self.plan = Plan(runs=2, settles=True)
+        return limit
+
+    def refused(self, now: float, limit: float, inside: int, round: Round, first: bool) -> float:
+        return limit
+
+    def resumed(self, limit: float, goal: float) -> None: ...
+
+
+def test_what_was_under_way_at_a_decision_does_not_count_after_it() -> None:
+    noting = Noting()
+    limit = AdaptiveConcurrency(1, 10, noting)
+    limit.start(0.0, 5)
+    for now in (1.0, 1.0, 2.0, 9.0):  # two make the first round, three are under way then
+        limit.finish(now, 1, now, Verdict.FAILURE if now == 2 else Verdict.SUCCESS)
+    limit.finish(9.0, 1, 9.0, Verdict.SUCCESS)
+    limit.start(9.0, 2)
+    for now in (9.5, 10.0):
+        limit.finish(now, 1, now - 9.0, Verdict.SUCCESS)
+    assert [(round.since, round.mean_seconds) for round in noting.rounds] == [(0.0, 1.0), (9.0, 0.75)]
+    assert noting.rounds[1].inside_seconds == pytest.approx(1.5)
 
 
 def test_failures_that_are_no_refusals_say_nothing() -> None:

@@ -45,7 +45,7 @@ class Bench:
     def __init__(self, clock: VirtualClock) -> None:
         self.told = 0
         self.taken: list[int] = []
-        self.buffer = Gathering(ordered=False, on_taken=self._tell, size=5, wait_seconds=10.0, clock=clock)
+        self.buffer = Gathering(ordered=False, on_taken=self._tell, size=lambda: 5, wait_seconds=10.0, clock=clock)
 
     def worker(self) -> asyncio.Task[None]:
         return asyncio.create_task(self._work())

@@ -386,6 +386,63 @@ async def test_one_message_looks_whether_the_downstream_is_back(stage: Stage) ->
         assert len(t.completed) == 100
 
 
+async def test_the_look_whether_it_is_back_waits_for_no_company(stage: Stage) -> None:
+    brings_batches(stage)
+    sizes: list[int] = []
+    bank = LimitSettings(concurrency=2, breaker=BreakerPolicy(min_runs=3))
+    made = Leveler(queues={QUEUE: stage.queue(attempts=9)}, downstreams={"bank": bank})
+
+    @made.consumer(QUEUE, batch_size=10, batch_wait=60, downstream="bank")
+    async def handle(orders: list[int]) -> None:
+        sizes.append(len(orders))
+        raise ConnectionError("nobody there")
+
+    async with stage.run(made) as t:
+        await t.send_many(QUEUE, range(100))
+        await t.advance(120)
+        assert (await made.figures()).downstreams["bank"]["breaker"] != "closed"
+        sizes.clear()
+        await t.advance(30)
+        assert len(sizes) > 10
+        assert set(sizes) == {1}
+
+
+async def test_while_one_message_looks_nothing_else_starts(stage: Stage) -> None:
+    brings_batches(stage)
+    running, most, sizes = 0, 0, list[int]()
+    is_down, seconds = True, 0.0
+    bank = LimitSettings(concurrency=4, breaker=BreakerPolicy(min_runs=3))
+    made = Leveler(queues={QUEUE: stage.queue(attempts=9)}, downstreams={"bank": bank})
+
+    @made.consumer(QUEUE, batch_size=10, downstream="bank")
+    async def handle(orders: list[int]) -> None:
+        nonlocal running, most
+        sizes.append(len(orders))
+        running += len(orders)
+        most = max(most, running)
+        try:
+            await t.clock.sleep(seconds)
+            if is_down:
+                raise ConnectionError("nobody there")
+        finally:
+            running -= len(orders)
+
+    async with stage.run(made) as t:
+        await t.send_many(QUEUE, range(100))
+        await t.advance(20)
+        assert (await made.figures()).downstreams["bank"]["breaker"] != "closed"
+        seconds, most = 5.0, 0
+        sizes.clear()
+        while (await made.figures()).downstreams["bank"]["breaker"] != "half-open":
+            await t.advance(0.5)
+        await t.advance(30)
+        assert (most, set(sizes)) == (1, {1})
+        is_down = False
+        await t.advance(600)
+        assert (most, max(sizes)) == (40, 10)
+        assert len(t.completed) == 100
+
+
 # ---- leases, timeout
 
 

@@ -101,6 +101,8 @@ class AdaptiveConcurrency:
             self._served(now, runs, latency_seconds, was)
         elif verdict is Verdict.OVERLOAD:
             self._refused(now, runs, latency_seconds)
+        elif self._round is not None:
+            self._round.older -= runs
 
     def figures(self) -> Figures:
         shown: dict[str, float | str] = {
@@ -129,15 +131,15 @@ class AdaptiveConcurrency:
         is_full = runs == 1 and was >= 0.9 * self.places - 1
         if is_full and algorithm.growth:
             self.limit = self._within(self.limit + algorithm.growth)
-        if now < round.since:
+        if round.older > 0:
+            self._settle(now, runs, round)
             return
         round.runs += runs
         round.full_runs += is_full
         round.inside += runs * was
         round.latency_seconds += runs * latency_seconds
         round.squares += runs * latency_seconds * latency_seconds
-        is_over = round.runs >= algorithm.round_runs and now - round.since >= algorithm.round_seconds
-        if is_over or now >= algorithm.due_at:
+        if algorithm.plan.is_over(now, self.limit, round):
             self._decide(now, round)
 
     def _decide(self, now: float, round: Round) -> None:
@@ -151,7 +153,12 @@ class AdaptiveConcurrency:
 
     def _begin(self, now: float) -> None:
         """Another round."""
-        self._round = Round(now + self.algorithm.settle_seconds, inside_seconds=-self._inside_seconds)
+        older = self.running if self.algorithm.plan.settles else 0
+        self._round = Round(now, older, inside_seconds=-self._inside_seconds)
+
+    def _settle(self, now: float, runs: int, round: Round) -> None:
+        round.older -= runs
+        round.since, round.inside_seconds = now, -self._inside_seconds
 
     def _move(self, now: float, runs: int) -> None:
         self._inside_seconds += self.running * (now - self._moved_at)
@@ -163,6 +170,7 @@ class AdaptiveConcurrency:
         if self._round is None:
             return
         self._round.refused += runs
+        self._round.older -= runs
         first = now - latency_seconds >= self._cut_at
         if first:
             self._cut_at = now

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leveler.consumer.limits.round import Round
+from leveler.consumer.limits.round import Plan, Round
 
 _LESS: Final = 0.7
 
@@ -17,14 +17,11 @@ class Aimd:
 
     def __init__(self) -> None:
         self.growth = 1.0  # doubles each round trip until the first refusal
-        self.round_runs = 1.0
-        self.round_seconds = 0.0
-        self.settle_seconds = 0.0
-        self.due_at = float("inf")
+        self.plan = Plan()
         self.base_seconds: float | None = None
 
     def decide(self, now: float, limit: float, round: Round) -> float:
-        self.round_runs = limit
+        self.plan = Plan(runs=limit)
         if self.growth < 1:
             self.growth = 1 / limit
         return limit

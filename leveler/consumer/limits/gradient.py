@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 from typing import Final
 
-from leveler.consumer.limits.round import Round
+from leveler.consumer.limits.round import Plan, Round
 
 _TOLERANCE: Final = 1.5
 _SMOOTHING: Final = 0.2
 _LESS: Final = 0.85
+#: Of a round.
+_LEAST_RUNS: Final = 8.0
 #: Rounds over which the latency of old is averaged.
 _OLD_ROUNDS: Final = 600
 
@@ -23,17 +25,14 @@ class Gradient:
 
     def __init__(self) -> None:
         self.growth = 0.0
-        self.round_runs = 8.0
-        self.round_seconds = 0.0
-        self.settle_seconds = 0.0
-        self.due_at = float("inf")
+        self.plan = Plan(runs=_LEAST_RUNS)
         self.base_seconds: float | None = None
         self._rounds = 0
 
     def decide(self, now: float, limit: float, round: Round) -> float:
         latency = round.mean_seconds
         self._learn(latency)
-        self.round_runs = max(8.0, limit)
+        self.plan = Plan(runs=max(_LEAST_RUNS, limit))
         if not round.is_full or self.base_seconds is None:
             return limit
         gradient = max(0.5, min(1.0, _TOLERANCE * self.base_seconds / latency)) if latency else 1.0

@@ -5,9 +5,11 @@ that does not wait. The limit is that and a little more.
     hold    rounds of some round trips; each gives the knee in one step
     dip     a few round trips with fewer calls, now and then: what the latency is when nobody waits
 
-What a latency means is never believed without a check. Fewer calls at once with the same latency each: nobody waited,
-so the base was too low. A dip that makes every call quicker in proportion: everybody still waits, so it dips on. Noise
-is told from change by the coefficient of variation: heavy tails make rounds longer, not wrong.
+What a latency means is never believed without a check. A ramp that meets a higher latency looks once more, and what it
+met before counts as the base only where twice as many calls were as quick. Fewer or more calls at once with the same
+latency each: nobody waited, so the base was too low. A dip that makes every call quicker in proportion: everybody still
+waits, so it dips on; and it dips once more before it takes a higher latency for the base. Noise is told from change by
+the coefficient of variation: heavy tails make rounds longer, not wrong.
 """
 
 from __future__ import annotations
@@ -17,21 +19,20 @@ from enum import Enum
 from typing import Final
 
 from leveler.consumer.limits.ceiling import Ceiling
-from leveler.consumer.limits.round import Round
+from leveler.consumer.limits.dips import Dips
+from leveler.consumer.limits.round import Plan, Round
 from leveler.consumer.limits.unqueued import TOLERANCE, Seen, Unqueued
 
 #: Above the knee, so that a call that ends finds another one in line: an idle place is not made up for.
 _HEADROOM: Final = 1.1
 _ROOT: Final = 0.35
-#: Of the knee, in a dip; in the first ones, when other processes may crowd the downstream, too.
-_DIP: Final = 0.8
-_FIRST_DIP: Final = 0.7
-#: How exact a dip should be, and how long it lasts, in round trips.
-_DIP_ERROR: Final = 0.1
-_DIP_TRIPS: Final = (3.0, 8.0)
-#: Between dips, in base latencies; rounded up to a power of two of seconds.
-_DIP_EVERY: Final = 60.0
-#: Runs of a round at least; and it is no longer than so many trips, however exact it should be.
+#: Runs of a round of the ramp at least: fewer end it by chance, or do not end it in time.
+_RAMP_RUNS: Final = 12.0
+#: A latency that is so many times what chance explains need not be looked at twice.
+_CLEAR: Final = 1.5
+#: Between the latency of twice as many calls if nobody waits, and if all do.
+_HALFWAY: Final = 1.5
+#: Runs of a round that holds at least; and it is no longer than so many trips, however exact it should be.
 _ROUND_RUNS: Final = 20.0
 _ROUND_TRIPS: Final = 5.0
 #: After a second round trip with refusals, of the limit.
@@ -55,26 +56,23 @@ class _Mode(Enum):
 
 class Knee:
     """Args:
-    wall_seconds: the wall clock's time less the monotonic clock's: processes that share a downstream and no store
-        dip together, so that none of them takes the others' queue for the base.
+    wall_seconds: see `Dips`.
     """
 
     def __init__(self, wall_seconds: float = 0.0) -> None:
         self.growth = 0.0
-        self.round_runs = 4.0
-        self.round_seconds = 0.0
-        self.settle_seconds = 0.0
-        self.due_at = float("inf")
-        self._wall = wall_seconds
+        self.plan = Plan(runs=_RAMP_RUNS)
         self._mode = _Mode.RAMP
         # Where the ramp ends without a sign: at what the downstream bore before an outage.
         self._goal = float("inf")
         self._base = Unqueued()
         self._ceiling = Ceiling()
-        # The last round that says what the rate is; and one with more calls, to compare with.
+        self._dips = Dips(wall_seconds)
+        # The last round that says what the rate is; and one with other calls at once, to compare with.
         self._held: Seen | None = None
         self._anchor: Seen | None = None
-        self._dips = 0
+        # Whether this round repeats one, because what that one showed is not believed yet.
+        self._is_second = False
         # Whether the others dip, too: the first dip and those on suspicion come at any time.
         self._is_due = False
         # Rounds in a row in which nobody waited.
@@ -100,7 +98,7 @@ class Knee:
             self._app_limited(seen, round)
         else:
             limit = {_Mode.RAMP: self._ramp, _Mode.HOLD: self._hold, _Mode.DIP: self._dip}[self._mode](now, seen, round)
-        self._plan(now, seen, limit)
+        self.plan = self._next(now, seen, limit)
         return limit
 
     def refused(self, now: float, limit: float, inside: int, round: Round, first: bool) -> float:
@@ -112,40 +110,44 @@ class Knee:
             if again or self._mode is _Mode.RAMP:
                 limit *= _LESS
         if self._mode is _Mode.RAMP:
-            self._mode = _Mode.HOLD
+            self._mode, self._is_second = _Mode.HOLD, False
         return min(limit, self._ceiling.limit)
 
     def resumed(self, limit: float, goal: float) -> None:
         self._mode, self._goal = _Mode.RAMP, goal
         self._ceiling.lift()
-        self._anchor = None
+        self._anchor, self._is_second = None, False
+        self.plan = self._ramping(limit, self._base.seconds or math.inf)
 
     # The modes
 
     def _app_limited(self, seen: Seen, round: Round) -> None:
         """Nothing about the limit. The base, where there were clearly fewer calls than the knee."""
         if self.knee is None or seen.per_second * seen.latency < 0.7 * self.knee:
-            self._base.learn(seen, round)
+            self._base.learn_cv(seen, round)
+            self._base.learn(seen)
 
     def _ramp(self, now: float, seen: Seen, round: Round) -> float:
         # Little's law instead of the mean: those that go on for long have not ended yet, and count.
         seen = seen._replace(latency=round.inside_seconds / seen.runs)
-        base, goal = self._base.seconds, self._goal
-        if base is None or seen.latency <= base * (1 + self._base.noise(seen.runs)):
-            if base is None or goal == float("inf"):
-                self._base.learn(seen, round)
-            if seen.limit < goal:
-                return min(2 * seen.limit, goal)
-            self._mode, self._goal = _Mode.HOLD, float("inf")
-            return seen.limit
-        self._goal = float("inf")
-        self._held = seen
-        return self._start_dip(seen)
+        bearable = self._bearable(seen)
+        if seen.latency > bearable:
+            if not self._is_second and seen.latency < _CLEAR * bearable:
+                self._is_second = True
+                return seen.limit
+            self._goal, self._held = float("inf"), seen
+            return self._start_dip(seen)
+        self._is_second = False
+        self._learn_in_ramp(seen, round)
+        if seen.limit < self._goal:
+            return min(2 * seen.limit, self._goal)
+        self._mode, self._goal = _Mode.HOLD, float("inf")
+        return seen.limit
 
     def _hold(self, now: float, seen: Seen, round: Round) -> float:
         self._base.learn_cv(seen, round)
-        self._is_due = now >= self.due_at
-        if self._is_due and seen.runs < self.round_runs:
+        self._is_due = now >= self.plan.due_at
+        if self._is_due and seen.runs < self.plan.runs:
             self._held = self._held or seen
             return self._start_dip(self._held._replace(limit=seen.limit))
         proven = self._check(seen)
@@ -160,23 +162,46 @@ class Knee:
     def _dip(self, now: float, seen: Seen, round: Round) -> float:
         held = self._held or seen
         base, noise = self._base.seconds or seen.latency, self._base.noise(seen.runs)
-        still_wait = seen.latency <= 1.12 * held.latency * seen.limit / held.limit
-        if still_wait and seen.latency > base * (1 + 0.5 * noise) and int(_DIP * seen.limit) >= 1:
-            self._held = seen
-            return self._start_dip(seen)
-        self._mode = _Mode.HOLD
-        self._dips += 1
-        self._anchor = None
-        if seen.latency > held.latency * (1 + noise):  # the downstream has become slower meanwhile: no news of the base
+        is_slower, is_higher = seen.latency > held.latency * (1 + noise), seen.latency > base * (1 + noise)
+        is_in_proportion = seen.latency <= 1.12 * held.latency * seen.limit / held.limit
+        waits = is_in_proportion and seen.latency > base * (1 + 0.5 * noise)
+        if (waits or (is_higher and not self._is_second)) and self._dips.can_go_on(seen.limit):
+            # Fewer calls may not use all that there is; but what has become slower meanwhile has no more than that.
+            self._held = seen if is_slower else seen._replace(per_second=max(seen.per_second, held.per_second))
+            limit, self._is_second = self._start_dip(seen), True
+            return limit
+        self._mode, self._anchor, self._is_second = _Mode.HOLD, None, False
+        self._dips.end()
+        if is_slower:  # the downstream has become slower meanwhile: no news of the base
             self._held = seen
             return self._target(seen.limit)
-        is_lower = seen.latency < base * (1 - noise + TOLERANCE)
-        if is_lower or (self._is_due and seen.latency > base * (1 + noise)):
+        if seen.latency < base * (1 - noise + TOLERANCE) or (self._is_due and is_higher):
             self._base.forget()  # it has changed, or was wrong
-        self._base.learn(seen, round)
+        self._base.learn_cv(seen, round)
+        self._base.learn(seen)
         return self._target(held.limit)
 
     # What it makes of that
+
+    def _bearable(self, seen: Seen) -> float:
+        """The latency up to which nobody need have waited."""
+        base = self._base.seconds
+        return float("inf") if base is None else base * (1 + self._base.noise(seen.runs))
+
+    def _learn_in_ramp(self, seen: Seen, round: Round) -> None:
+        """The first round, for there is nothing better; then each one when twice as many calls were as quick."""
+        self._base.learn_cv(seen, round)
+        if self._base.seconds is None:  # all began at once: the mean is of the quick ones, Little's law sees few ends
+            self._base.learn(seen._replace(latency=(round.mean_seconds + seen.latency) / 2))
+            return
+        below, self._anchor = self._anchor, seen
+        if (
+            below is not None
+            and self._goal == float("inf")
+            and seen.limit > below.limit
+            and seen.latency < _HALFWAY * below.latency
+        ):
+            self._base.learn(below)
 
     def _target(self, limit: float) -> float:
         knee, held, base = self.knee, self._held, self._base.seconds
@@ -195,17 +220,17 @@ class Knee:
         """What the rate of this round proves. None: the calls are fewer now, and no quicker. So nobody had waited, or
         others are in line too: only a dip can tell."""
         anchor = self._anchor
-        if (
-            anchor is None
-            or seen.limit >= anchor.limit
-            or seen.latency > anchor.latency * (1 + self._base.noise(seen.runs))
-        ):
+        if anchor is None or seen.latency > anchor.latency * (1 + self._base.noise(seen.runs)):
             self._anchor = seen
             return seen
         share = seen.limit / anchor.limit
-        if share > _FEWER:
+        if _FEWER < share < 1 / _FEWER:
             return seen
         self._anchor = seen
+        if share > 1:
+            if seen.latency < anchor.latency * (1 + share) / 2:  # so many more, and as quick: nobody had waited
+                self._base.learn(anchor)
+            return seen
         if seen.latency < anchor.latency * (1 + share) / 2 or seen.latency < (self._base.seconds or 0.0):
             return seen
         if self._base.is_proven:
@@ -220,30 +245,27 @@ class Knee:
         return seen._replace(per_second=(held.per_second + seen.per_second) / 2)
 
     def _start_dip(self, seen: Seen) -> float:
-        self._mode = _Mode.DIP
-        knee = min(self.knee or seen.limit, seen.limit)
-        return max(1.0, (_DIP if self._dips > 1 else _FIRST_DIP) * knee, 0.5 * seen.limit)
-
-    def _next_dip(self, now: float) -> float:
-        """At a multiple of a power of two of seconds, by the wall clock. The first ones follow one another sooner."""
-        every = 2.0 ** math.ceil(math.log2(_DIP_EVERY * (self._base.seconds or 1.0)) - max(0, 2 - self._dips))
-        return ((now + self._wall) // every + 1) * every - self._wall
+        self._mode, self._is_second = _Mode.DIP, False
+        return self._dips.limit(seen, self.knee or seen.limit)
 
     # How long the next round is
 
-    def _plan(self, now: float, seen: Seen, limit: float) -> None:
+    def _next(self, now: float, seen: Seen, limit: float) -> Plan:
         base = self._base.seconds or seen.latency
-        self.settle_seconds, self.due_at = 0.0, float("inf")
         if self._mode is _Mode.RAMP:
-            self.round_runs, self.round_seconds = limit, 0.0
-        elif self._mode is _Mode.DIP:
-            self.settle_seconds = 1.5 * seen.latency
-            self.round_runs, self.round_seconds = (self._base.cv / _DIP_ERROR) ** 2, _DIP_TRIPS[0] * base
-            self.due_at = now + self.settle_seconds + _DIP_TRIPS[1] * base
-        else:
-            self.settle_seconds = seen.latency if abs(limit - seen.limit) > 0.1 * seen.limit else 0.0
-            self.round_runs, self.round_seconds = self._enough(), 2 * seen.latency
-            self.due_at = self._next_dip(now)
+            return self._ramping(limit, base)
+        if self._mode is _Mode.DIP:
+            return self._dips.plan(limit, base, self._base.cv)
+        return Plan(
+            runs=self._enough(),
+            seconds=2 * seen.latency,
+            settles=abs(limit - seen.limit) > 0.1 * seen.limit,
+            latency_seconds=seen.latency,
+            due_at=self._dips.due_at(now, self._base.seconds or 1.0),
+        )
+
+    def _ramping(self, limit: float, base: float) -> Plan:
+        return Plan(runs=max(limit, _RAMP_RUNS), latency_seconds=base)
 
     def _enough(self) -> float:
         """Runs of a round that holds. The smaller the knee, the less exact it need be: to less than a call."""

@@ -4,7 +4,31 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+#: So many times as long as it should take is too slow.
+_SLOW: Final = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """How long a round is."""
+
+    #: It lasts so many runs, at least, and so many seconds.
+    runs: float = 1.0
+    seconds: float = 0.0
+    #: Whether it begins only when as many runs have ended as were under way before it.
+    settles: bool = False
+    #: What a run should take. A round that is not half as quick as that is over when it is two of them behind.
+    latency_seconds: float = math.inf
+    #: It is over then, whatever it lacks.
+    due_at: float = math.inf
+
+    def is_over(self, now: float, limit: float, round: Round) -> bool:
+        lasted = now - round.since
+        is_enough = round.runs >= self.runs and lasted >= self.seconds
+        is_slow = lasted >= _SLOW * self.latency_seconds * (1 + round.runs / limit)
+        return is_enough or is_slow or now >= self.due_at
 
 
 @dataclass(slots=True)
@@ -12,6 +36,8 @@ class Round:
     """Sums over the runs that succeeded since `since`."""
 
     since: float
+    #: Runs that are still to end before it begins: they began under another limit, and show what was before.
+    older: int = 0
     runs: int = 0
     #: Of these, those that ended while every place was taken.
     full_runs: int = 0
@@ -53,13 +79,8 @@ class Algorithm(Protocol):
 
     #: What is added to the limit for each run that succeeds while all places are taken.
     growth: float
-    #: A round lasts so many runs, at least, and so many seconds.
-    round_runs: float
-    round_seconds: float
-    #: So long after the last decision a round begins: what ends sooner shows what was before.
-    settle_seconds: float
-    #: A round is over then, whatever it lacks.
-    due_at: float
+    #: Of the round under way.
+    plan: Plan
 
     @property
     def base_seconds(self) -> float | None:

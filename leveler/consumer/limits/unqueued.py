@@ -37,11 +37,10 @@ class Unqueued:
         self.cv = _FIRST_CV
         self._runs = 0.0
 
-    def learn(self, seen: Seen, round: Round) -> None:
+    def learn(self, seen: Seen) -> None:
         """From calls that did not wait."""
         if self.seconds is None:
             self.seconds = seen.latency
-        self.learn_cv(seen, round)
         self._runs = min(self._runs + seen.runs, max(_LEAST_RUNS, (self.cv / _ERROR) ** 2))
         self.seconds += (seen.latency - self.seconds) * min(1.0, seen.runs / self._runs)
 

@@ -19,7 +19,7 @@ from tests.benchmarks.leveling.traces import TRACES
 
 def main() -> int:
     words = argparse.ArgumentParser(prog="python -m tests.benchmarks.leveling")
-    words.add_argument("--seeds", default="100-109", help="tune on 0-9, judge on %(default)s")
+    words.add_argument("--seeds", default="100-109", help="tune on 0-49, judge on %(default)s")
     words.add_argument("--row", action="append", choices=ROWS)
     words.add_argument("--trace", action="append", choices=TRACES)
     words.add_argument("--json", type=Path, help="where the figures go")
