@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from leveler.adapter import Abandon, Delivery
 from leveler.errors import Unsupported
@@ -31,22 +31,12 @@ def way_back(item: Abandon, now: datetime, *, held_seconds: float, fifo: bool, d
             raise Unsupported(
                 f"{item.delivery}: a FIFO queue of SQS cannot give back without counting; keep it or count it"
             )
-        return copy_of(item, now)
+        return item.copy(now)
     seconds = math.ceil(item.delay_seconds)
     most = math.floor(LONGEST_LEASE_SECONDS - held_seconds)
     if seconds <= most or fifo or dead:  # earlier than asked is better than an error that comes again and again
         return max(0, min(seconds, most))
-    return copy_of(item, now)
-
-
-def copy_of(item: Abandon, now: datetime) -> Message:
-    """What is sent instead. SQS counts from one again, so the copy knows the attempts spent."""
-    message, attempt = item.delivery.message, item.delivery.attempt
-    return message.copy(
-        attempts=attempt if item.counted else attempt - 1,
-        not_before=now + timedelta(seconds=item.delay_seconds) if item.delay_seconds > 0 else None,
-        failed_at=(message.failed_at or now) if item.counted else message.failed_at,
-    )
+    return item.copy(now)
 
 
 def unseen(delivery: Delivery) -> Message:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
 from leveler.holdings import Holdings
@@ -70,13 +71,13 @@ class SQSReceiver(Receiver):
         self._deletes = Gathering(source.delete, clock)
         self._changes = Gathering(source.change, clock)
         #: Rung when something came, or there may be room.
-        self._bell = asyncio.Event()
+        self._bell = Bell(clock)
         self._failure: LevelerError | None = None
         self._closed = False
 
     async def hold(self, limit: int) -> None:
         self._holdings.limit(limit)
-        self._bell.set()
+        self._bell.ring()
         if limit < 1:
             await self._return(self._waiting.withdraw(lambda _: True))
 
@@ -187,7 +188,7 @@ class SQSReceiver(Receiver):
         elif deliveries:
             self._waiting.add(deliveries)
             self._clock.call_later(self._queue.lease_seconds / 2, lambda: self._give_up(deliveries))
-        self._bell.set()
+        self._bell.ring()
 
     def _give_up(self, deliveries: Sequence[Delivery]) -> None:
         """Nobody has asked for these, and nobody renews their leases: let others have them."""
@@ -239,7 +240,7 @@ class SQSReceiver(Receiver):
         ]
         self._holdings.remove(over)
         if over:
-            self._bell.set()
+            self._bell.ring()
         return {places[index]: error for index, error in answers.items()}
 
     def _sift(self, deliveries: Sequence[Delivery]) -> tuple[Sequence[int], Failures]:
@@ -251,12 +252,8 @@ class SQSReceiver(Receiver):
         """For the bell, or until that time; for the bell alone, if a poll is going to ring it by then."""
         if self._polls.any_ends_by(until + _SLACK_SECONDS):
             await self._bell.wait()
-            return
-        timer = self._clock.call_later(max(0.0, until - self._clock.monotonic()), self._bell.set)
-        try:
-            await self._bell.wait()
-        finally:
-            timer.cancel()
+        else:
+            await self._bell.wait(until)
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
