@@ -67,7 +67,7 @@ class GivesBackWithTheMark(Mutant):
         for item in items:
             entry: Entry = item.delivery.receipt
             if entry.solo:
-                entry.message = _marked(entry.message)
+                item.delivery.message = entry.message = _marked(entry.message)
         await super().abandon(items)
 
 
