@@ -1,4 +1,4 @@
-"""Bell: ends the wait of a receiver when there may be something to hand out. For adapters."""
+"""Bell: ends the wait of a receiver for something to hand out, or of whoever waits before another one is made."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 from leveler.adapter import Adapter, QueueSpec, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.events import log
 from leveler.patience import answer
@@ -50,7 +51,7 @@ class Receiving:
         self._on_down = on_down
         self._on_lost = on_lost
         self._stopping = asyncio.Event()
-        self._woken = asyncio.Event()
+        self._bell = Bell(clock)
         self._rebuild_seconds = _FIRST_REBUILD_SECONDS
         self.receiver: Receiver | None = None
 
@@ -77,7 +78,7 @@ class Receiving:
     def stop(self) -> None:
         """Make no receiver any more."""
         self._stopping.set()
-        self._woken.set()
+        self._bell.ring()
 
     async def close(self) -> None:
         if self.receiver is not None:
@@ -96,9 +97,8 @@ class Receiving:
         await answer(verb, self._clock, self._adapter.deadline_seconds)
 
     async def _wait(self) -> None:
-        self._woken.clear()
-        timer = self._clock.call_later(self._rebuild_seconds, self._woken.set)
+        self._bell.clear()
+        until = self._clock.monotonic() + self._rebuild_seconds
         self._rebuild_seconds = min(self._rebuild_seconds * 2, _LAST_REBUILD_SECONDS)
         if not self._stopping.is_set():
-            await self._woken.wait()
-        timer.cancel()
+            await self._bell.wait(until)

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 import aiohttp
 import msgspec
+from leveler_cloudtasks.push.exchange import REFUSED
 
 from leveler import Leveler, QueueSettings
 from leveler.adapter import QueueSpec
@@ -34,7 +35,6 @@ from tests.contract.cloudtasks_process import emulated
 QUEUES: Final = [f"orders-{number}" for number in range(4)]
 _CONCURRENCY: Final = 64
 #: Of the client that calls directly: fewer than there is room for, since a refusal would have to be repeated.
-_REFUSED: Final = 429
 _AGAIN_SECONDS: Final = 0.01
 _CALLERS: Final = 32
 _LEASE_SECONDS: Final = 60.0
@@ -140,14 +140,14 @@ async def direct_rate(row: str, port: int, url: str, tasks: int) -> float:
 
             async def post(body: bytes, headers: Mapping[str, str]) -> int:
                 async with session.post(f"http://127.0.0.1:{port}/{QUEUES[0]}", data=body, headers=headers) as answer:
-                    assert answer.status in (200, _REFUSED), answer.status
+                    assert answer.status in (200, REFUSED), answer.status
                     return answer.status
 
             async def call() -> None:
                 for number, body in enumerate(left):
                     own = {**headers, "ce-id": f"m-{number}-{id(body)}"}
                     # It starts slowly: what it refuses is offered again, as the service does.
-                    while await post(body, own) == _REFUSED:  # noqa: ASYNC110
+                    while await post(body, own) == REFUSED:  # noqa: ASYNC110
                         await asyncio.sleep(_AGAIN_SECONDS)
 
             await asyncio.gather(*(call() for _ in range(_CALLERS)))

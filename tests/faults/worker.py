@@ -87,9 +87,9 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
     log.setLevel(logging.WARNING)
     log.propagate = False
     log.addHandler(_Loud(ledger))
-    for adapter in ("rabbitmq", "sqs"):
-        log.getChild(adapter).setLevel(logging.DEBUG)
-        log.getChild(adapter).addFilter(partial(_unseen, ledger))
+    close = log.getChild("rabbitmq")
+    close.setLevel(logging.DEBUG)
+    close.addFilter(partial(_unseen, ledger))
     return app
 
 
