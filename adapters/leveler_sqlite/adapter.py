@@ -14,7 +14,7 @@ from leveler_sqlite import inspection, queues, removal
 from leveler_sqlite.committer import Committer
 from leveler_sqlite.deliveries import unpack
 from leveler_sqlite.job import Job
-from leveler_sqlite.location import path_of, prepare
+from leveler_sqlite.location import create, is_there, locate, path_of
 from leveler_sqlite.options import SQLiteOptions
 from leveler_sqlite.receiver import SQLiteReceiver
 from leveler_sqlite.sender import SQLiteSender
@@ -51,19 +51,24 @@ class SQLiteAdapter(Adapter):
         self._opened: Writer | None = None
 
     async def __aenter__(self) -> Self:
-        path = prepare(self._path)
-        settings, clock, deadline = self._settings, self.clock, self.deadline_seconds
+        path = locate(self._path)
+        settings, deadline = self._settings, self.deadline_seconds
         writer = Writer(
-            lambda: Committer(path, settings.synchronous, clock, wait_seconds=deadline),
+            lambda: self._committer(path),
             path,
             deadline_seconds=deadline,
             poll_seconds=settings.poll_seconds,
             on_touched=self._ring,
             on_changed=self._ring_all,
         )
-        await writer.start()
+        if is_there(path):  # else the first queue that is made makes it: whoever only looks leaves nothing behind
+            await writer.start()
         self._opened = writer
         return self
+
+    def _committer(self, path: str) -> Committer:
+        create(path)
+        return Committer(path, self._settings.synchronous, self.clock, wait_seconds=self.deadline_seconds)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -78,10 +83,16 @@ class SQLiteAdapter(Adapter):
                 f"queue {queue.name!r}: lease is {queue.lease_seconds:g} s, and SQLite keeps those of "
                 f"{_SHORTEST_LEASE_SECONDS} s or more"
             )
+        if queue.declare == "create":
+            await self._writer.start()
+        elif queue.declare == "skip" and not await self._writer.found():
+            return self._capabilities(queue, queue.ordered)
         ordered = await self._do(lambda transaction: queues.declare(transaction, queue))
         return self._capabilities(queue, ordered)
 
     async def drop(self, queue: QueueSpec) -> None:
+        if not await self._writer.found():
+            return
         for name in (queue.name, queue.dead_name):
             await self._in_portions(name, removal.empty)
         await self._do(lambda transaction: queues.drop(transaction, queue))

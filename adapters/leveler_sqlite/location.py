@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -55,26 +56,53 @@ def path_of(url: str) -> str:
     return path
 
 
-def prepare(path: str) -> str:
-    """Make sure that there is a file which can be written, and that nobody else may read a new one; its full path.
+def locate(path: str) -> str:
+    """The full path of a file that is there, or could be made; nothing is made by looking.
 
     Raises:
         ConfigError: the folder is missing, or the place is not fit for queues.
-        AccessDenied: this user may not write there.
+        AccessDenied: this user may make no file there.
     """
     path = os.path.realpath(path)
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         raise ConfigError(f"{path}: the folder {folder} does not exist: create it (mkdir -p) or correct the path")
     _check_kind(path, folder)
+    if not is_there(path) and not os.access(
+        folder, os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids
+    ):
+        raise _denied(path, os.strerror(errno.EACCES))
+    return path
+
+
+def is_there(path: str) -> bool:
+    """Whether there is such a file, even one that may not be looked at."""
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def create(path: str) -> None:
+    """Make sure that there is a file which can be written, and that nobody else may read a new one.
+
+    Raises:
+        AccessDenied: this user may not write there.
+    """
     try:
         _create(path)
     except OSError as error:
-        raise AccessDenied(
-            f"{path}: cannot be opened for writing ({error.strerror}): let this user write the file and its folder, "
-            "which also holds the -wal and -shm files, or choose another path"
-        ) from error
-    return path
+        raise _denied(path, error.strerror or str(error)) from error
+
+
+def _denied(path: str, why: str) -> AccessDenied:
+    return AccessDenied(
+        f"{path}: cannot be opened for writing ({why}): let this user write the file and its folder, "
+        "which also holds the -wal and -shm files, or choose another path"
+    )
 
 
 def _create(path: str) -> None:

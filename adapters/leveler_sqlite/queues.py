@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leveler.adapter import QueueSpec
-from leveler.errors import ConfigError, QueueNotFound
+from leveler.errors import ConfigError
 from leveler_sqlite import removal
 from leveler_sqlite.transaction import Queue, Transaction
 
@@ -14,7 +14,7 @@ def declare(transaction: Transaction, spec: QueueSpec) -> bool:
     if spec.declare == "skip":
         return spec.ordered if queue is None else queue.ordered
     if queue is None and spec.declare == "verify":
-        raise QueueNotFound(f"queue {spec.name!r} is not in the file: let it be created (declare: create)")
+        raise transaction.missing(spec.name)
     if queue is not None and queue.ordered != spec.ordered:
         _reorder(transaction, queue, spec)
     if spec.declare == "create":

@@ -83,8 +83,18 @@ class Transaction:
         """
         queue = self._queues.get(name) or self.find(name)
         if queue is None:
-            raise QueueNotFound(f"queue {name!r} is not in the file: declare it, or correct the name")
+            raise self.missing(name)
         return queue
+
+    def missing(self, name: str) -> QueueNotFound:
+        """The error that says what there is instead."""
+        [_, _, path] = self.sql("PRAGMA database_list").fetchone()
+        names = [found for [found] in self.sql("SELECT name FROM queue ORDER BY name LIMIT 100")]
+        there = ", ".join(repr(found) for found in names if f"{found}-dead" in names)
+        return QueueNotFound(
+            f"queue {name!r} is not in {path}, which has {there or 'none'}: correct the name or the path, or let the "
+            "first worker or producer make it (declare: create)"
+        )
 
     def find(self, name: str) -> Queue | None:
         row = self.sql("SELECT id, name, ordered, live FROM queue WHERE name = ?", (name,)).fetchone()

@@ -14,10 +14,11 @@ from collections.abc import Callable, Iterable
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from leveler.errors import BrokerError, BrokerUnavailable, NotStarted
+from leveler.errors import BrokerError, BrokerUnavailable, NotStarted, QueueNotFound
 from leveler_sqlite.committer import Committer
 from leveler_sqlite.errors import locked, silent
 from leveler_sqlite.job import WAITING, WITHDRAWN, Job
+from leveler_sqlite.location import is_there
 from leveler_sqlite.timeline import Timeline
 
 R = TypeVar("R")
@@ -35,7 +36,7 @@ _MOST_JOBS: Final = 1000
 class Writer:
     """
     Args:
-        open_file: opens the file, in the thread.
+        open_file: opens the file, in the thread; makes it, if it is not there.
         path: for messages.
         deadline_seconds: a job is answered within it, with an error if need be.
         poll_seconds: how often to look for changes by others while somebody `watch`es.
@@ -65,11 +66,25 @@ class Writer:
         self._pulsing = False
         self._watchers = 0
         self._dormant = False
+        self._starting = asyncio.Lock()
+        self._opened = False
         self._running = False
+        self._stopped = False
         self._process = os.getpid()
 
     async def start(self) -> None:
-        """Open the file."""
+        """Open the file, which may have to be made; at most once."""
+        async with self._starting:
+            if not self._running and not self._stopped:
+                await self._start()
+
+    async def found(self) -> bool:
+        """Whether the file is open. It is opened now if it is there by now."""
+        if not self._running and is_there(self._path):
+            await self.start()
+        return self._running
+
+    async def _start(self) -> None:
         self._loop = asyncio.get_running_loop()
         opened: asyncio.Future[Committer] = self._loop.create_future()
         self._ended: asyncio.Future[None] = self._loop.create_future()
@@ -80,10 +95,12 @@ class Writer:
         except BaseException:
             self._inbox.put(None)
             raise
-        self._running = True
+        self._opened = self._running = True
 
     async def stop(self) -> None:
         """Answer what was asked, and close the file."""
+        async with self._starting:
+            self._stopped = True
         if self._running and os.getpid() == self._process:
             self._running = False
             self._hand_over()
@@ -94,6 +111,12 @@ class Writer:
 
     @property
     def timeline(self) -> Timeline:
+        """
+        Raises:
+            QueueNotFound: there is no file.
+        """
+        if not self._opened:
+            raise self._closed()
         return self._committer.timeline
 
     async def do(self, job: Job[R]) -> R:
@@ -101,7 +124,10 @@ class Writer:
 
         Raises:
             BrokerUnavailable: it was not done within the deadline; or `Job.doubt`.
+            QueueNotFound: there is no file.
         """
+        if not self._running:
+            await self.found()
         future = self.submit(job)
         try:
             return await future
@@ -140,7 +166,15 @@ class Writer:
         if os.getpid() != self._process:
             raise NotStarted(f"{self._path}: was opened before a fork: open an adapter of its own in each process")
         if not self._running:
-            raise NotStarted(f"{self._path}: is not open: use the adapter inside 'async with'")
+            raise self._closed()
+
+    def _closed(self) -> BrokerError | NotStarted:
+        if self._stopped:
+            return NotStarted(f"{self._path}: is not open: use the adapter inside 'async with'")
+        return QueueNotFound(
+            f"{self._path}: there is no such file: correct the path, or let the first worker or producer make it "
+            "(declare: create)"
+        )
 
     def _hand_over(self) -> None:
         if self._fresh:

@@ -6,9 +6,11 @@ import asyncio
 import os
 import shutil
 import stat
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,11 @@ from leveler_sqlite import SQLiteAdapter, SQLiteOptions, location
 
 from leveler.adapter import QueueSpec
 from leveler.clock import SystemClock
-from leveler.errors import AccessDenied, ConfigError, LevelerError
+from leveler.errors import AccessDenied, ConfigError, LevelerError, NotStarted, QueueNotFound
+from leveler.message import Message
 
 QUEUE = QueueSpec(name="orders")
+MESSAGE = Message(id="1", body=b"", time=SystemClock().now())
 
 
 def adapter(path: Path, *, deadline_seconds: float = 10.0, **options: Any) -> SQLiteAdapter:
@@ -96,7 +100,7 @@ def test_a_network_file_system_is_refused(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize("kind", ["ext4", "tmpfs", "overlay", "fuse.fuse-overlayfs"])
 def test_a_file_system_of_this_host_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     _mount(tmp_path, monkeypatch, tmp_path, kind)
-    assert location.prepare(str(tmp_path / "q.db")) == str(tmp_path / "q.db")
+    assert location.locate(str(tmp_path / "q.db")) == str(tmp_path / "q.db")
 
 
 def _mount(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path, kind: str) -> None:
@@ -177,3 +181,72 @@ def test_a_folder_in_which_no_log_can_be_made_is_said(open_folder: Path) -> None
         error = asyncio.run(opening(path))
     assert isinstance(error, AccessDenied)
     assert "folder" in str(error)
+
+
+# -- who makes it
+
+
+async def _error_of(verb: Awaitable[object]) -> str:
+    with pytest.raises(QueueNotFound) as missing:
+        await verb
+    return str(missing.value)
+
+
+def test_whoever_only_looks_leaves_no_file_behind(tmp_path: Path) -> None:
+    async def story() -> None:
+        path = tmp_path / "mistyped.db"
+        skipped = replace(QUEUE, declare="skip")
+        async with adapter(path) as opened:
+            await opened.declare(skipped)
+            receiver = opened.receiver(skipped, capacity=1, dead=True)
+            for verb in (
+                opened.depth(skipped),
+                opened.peek(skipped, 1),
+                opened.purge(skipped),
+                opened.sender(skipped).send([MESSAGE]),
+                receiver.receive(1, 0.0),
+                opened.declare(replace(QUEUE, declare="verify")),
+            ):
+                assert f"{path}: there is no such file" in await _error_of(verb)
+            await opened.drop(skipped)
+            await receiver.close()
+        assert os.listdir(tmp_path) == []
+
+    asyncio.run(story())
+
+
+def test_a_file_that_is_made_by_another_is_found_later(tmp_path: Path) -> None:
+    async def story() -> None:
+        path = tmp_path / "q.db"
+        skipped = replace(QUEUE, declare="skip")
+        async with adapter(path) as early, adapter(path) as maker:
+            await early.declare(skipped)
+            sender = early.sender(skipped)
+            await _error_of(sender.send([MESSAGE]))
+            await maker.declare(QUEUE)
+            await sender.send([MESSAGE])
+            assert (await early.depth(skipped)).ready == 1
+
+    asyncio.run(story())
+
+
+def test_a_file_that_is_made_twice_at_once_is_opened_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with adapter(tmp_path / "q.db") as opened:
+            await asyncio.gather(*(opened.declare(QUEUE) for _ in range(8)))
+            assert [thread.name for thread in threading.enumerate()].count(f"sqlite {tmp_path / 'q.db'}") == 1
+        with pytest.raises(NotStarted):
+            await opened.declare(QUEUE)
+
+    asyncio.run(story())
+
+
+def test_a_queue_that_is_not_in_the_file_is_told_with_those_that_are(tmp_path: Path) -> None:
+    async def story() -> None:
+        path = tmp_path / "q.db"
+        async with adapter(path) as opened:
+            await opened.declare(QUEUE)
+            error = await _error_of(opened.depth(QueueSpec(name="ordres")))
+        assert f"queue 'ordres' is not in {path}, which has 'orders'" in error
+
+    asyncio.run(story())

@@ -209,7 +209,13 @@ WRONG: list[Any] = [
     pytest.param(
         lambda: None, ["depth", "orders", "--config", "gone.yaml"], {}, ["gone.yaml"], id="configuration not found"
     ),
-    pytest.param(lambda: None, ["depth", "orders", "--broker", "sqlite:///x.db"], {}, ["orders"], id="queue not found"),
+    pytest.param(
+        lambda: None,
+        ["depth", "orders", "--broker", "sqlite:///x.db"],
+        {},
+        ["x.db", "no such file"],
+        id="file not found",
+    ),
 ]
 
 
@@ -469,10 +475,25 @@ def test_sending_needs_no_app_but_hears_one(cli: Cli, tmp_path: Path) -> None:
 # ---- peek and depth
 
 
-def test_looking_makes_no_queue(orders: Cli) -> None:
-    for words in (["peek", "orders"], ["depth", "orders"], ["dead", "list", "orders"], ["dead", "purge", "orders"]):
-        assert orders(*words).code == 2
-    assert "orders" in orders("depth", "orders").err
+@pytest.mark.parametrize("words", ["peek", "depth", "dead list", "dead purge --yes", "dead replay"])
+def test_looking_makes_no_queue_and_no_file(orders: Cli, tmp_path: Path, words: str) -> None:
+    verb, *rest = words.split()
+
+    ran = orders(verb, *rest[:1], "orders", *rest[1:])
+
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert f"{tmp_path / 'orders.db'}: there is no such file" in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistyped_queue_is_told_with_those_that_are_there(orders: Cli) -> None:
+    orders("send", "orders", stdin='{"id": 1}')
+
+    ran = orders("depth", "ordres")
+
+    assert ran.code == 2
+    assert "'ordres'" in ran.err
+    assert "which has 'orders'" in ran.err
 
 
 def test_peek_shows_the_next_messages_and_changes_nothing(orders: Cli) -> None:
@@ -680,9 +701,9 @@ def test_doctor_finds_nothing_wrong_with_a_healthy_queue(orders: Cli) -> None:
     assert "0 faults, 0 warnings" in ran.out
 
 
-def test_doctor_makes_no_queue(orders: Cli) -> None:
+def test_doctor_makes_no_queue_and_no_file(orders: Cli, tmp_path: Path) -> None:
     assert "not there yet" in orders("doctor", "--queue", "orders").out
-    assert orders("depth", "orders").code == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_doctor_says_which_promise_a_setting_weakens(cli: Cli, tmp_path: Path) -> None:
