@@ -114,7 +114,7 @@ class Runner:
                 return outcome if isinstance(outcome, Outcome) else Failed(outcome)
         else:
             if run.cut is None:
-                return COMPLETED if result is None or not isinstance(result, Outcome) else result
+                return COMPLETED if result is None else _returned(result, self.handler.name)
         return _cut(run, self.handler.name)
 
 
@@ -145,6 +145,18 @@ class Router:
             held.handler = None
             return Failed(error)
         return None
+
+
+def _returned(result: object, name: str) -> Outcome:
+    """The outcome of a run that returned `result`; the class of an outcome is as good as one made of it, as for ``raise``."""
+    if isinstance(result, type) and issubclass(result, Outcome):
+        try:
+            result = result()
+        except Exception as error:
+            return Failed(
+                TypeError(f"handler {name} returned the class {result.__name__}, not one made of it: {error}")
+            )
+    return result if isinstance(result, Outcome) else COMPLETED
 
 
 def _cut(run: Run, name: str) -> Outcome:

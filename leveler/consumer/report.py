@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import logging
+import os
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
-from leveler.adapter import Abandon, DeadLetter
+from leveler.adapter import Abandon, DeadLetter, redact
 from leveler.consumer.held import Held
 from leveler.errors import LevelerError
 from leveler.events import (
@@ -25,7 +30,11 @@ from leveler.events import (
     StandingBy,
     log,
 )
+from leveler.message import Death
 from leveler.outcome import Failed, Outcome, Retry, Snooze, Stopped, Throttled
+
+#: Of an error's text in the log; a dead letter has more of it.
+_MOST_CHARACTERS: Final = 300
 
 
 @dataclass(slots=True)
@@ -179,7 +188,13 @@ class Report:
     def _dead_lettered(self, held: Held, decision: DeadLetter) -> None:
         self.tally.dead_lettered += 1
         message, death = held.delivery.message, decision.death
-        log.warning("%s: message %s dead-lettered: %s %s", self._queue, message.id, death.reason, death.error_type)
+        log.warning(
+            "%s: message %s dead-lettered after attempt %d: %s",
+            self._queue,
+            message.id,
+            death.attempts,
+            _last_words(held, death),
+        )
         if self._observers.present:
             self._observers.tell(MessageDeadLettered(self._queue, message, held.delivery.attempt, death))
 
@@ -187,8 +202,10 @@ class Report:
         message, attempt, outcome = held.delivery.message, held.delivery.attempt, held.outcome
         if decision.counted and isinstance(outcome, Retry | Stopped):
             self.tally.retried += 1
+            error = outcome.error if isinstance(outcome, Failed) else outcome.__cause__
+            if error is not None and log.isEnabledFor(logging.INFO):
+                self._failed(held, error, decision.delay_seconds)
             if self._observers.present:
-                error = outcome.error if isinstance(outcome, Failed) else outcome.__cause__
                 self._observers.tell(MessageRetried(self._queue, message, attempt, decision.delay_seconds, error))
             return
         if decision.counted:
@@ -198,6 +215,50 @@ class Report:
         if self._observers.present:
             why = _why(outcome, decision) + ("-counted" if decision.counted else "")
             self._observers.tell(MessageReturned(self._queue, message, attempt, decision.delay_seconds, why))
+
+    def _failed(self, held: Held, error: BaseException, delay_seconds: float) -> None:
+        """Whoever writes a handler sees what it raised, and where; at ``debug`` with the whole traceback."""
+        log.info(
+            "%s: attempt %d of message %s failed, and is made again after %.1f s: %s",
+            self._queue, held.delivery.attempt, held.delivery.message.id, delay_seconds, _told(error, held),
+            exc_info=error if log.isEnabledFor(logging.DEBUG) else None,
+        )  # fmt: skip
+
+
+def _last_words(held: Held, death: Death) -> str:
+    """Why a message was given up, in one line."""
+    outcome = held.outcome
+    if isinstance(outcome, Failed):
+        return f"{death.reason}: {_told(outcome.error, held)}"
+    said = _one_line(death.detail)
+    return f"{death.reason}: {f'{death.error_type}: ' if death.error_type else ''}{said}".rstrip(": ")
+
+
+def _told(error: BaseException, held: Held) -> str:
+    """An error in one line, with the place in the handler where it came up."""
+    try:
+        text = str(error)
+    except Exception as broken:
+        text = f"its text cannot be read: {type(broken).__name__}"
+    return f"{type(error).__name__}: {_one_line(text)}".rstrip(": ") + _place(error, held)
+
+
+def _one_line(text: str) -> str:
+    """`text`, which may be anybody's: cut, without secrets of URLs, and nothing in it ends a line or steers a terminal."""
+    kept = redact(text[: 4 * _MOST_CHARACTERS])
+    cut = kept[:_MOST_CHARACTERS] + ("..." if len(text) > _MOST_CHARACTERS else "")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
+
+
+def _place(error: BaseException, held: Held) -> str:
+    """The innermost line in the handler's own file; the innermost of all, where that is not in the way."""
+    if held.handler is None or error.__traceback__ is None:
+        return ""
+    code = getattr(inspect.unwrap(held.handler.handler.function), "__code__", None)
+    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    own = [place for place in frames if code is not None and place[0] == code.co_filename]
+    file, line = (own or frames)[-1]
+    return f" ({os.path.basename(file)}:{line})"
 
 
 def _why(outcome: Outcome | None, decision: Abandon) -> str:

@@ -322,6 +322,21 @@ def test_an_outcome_may_be_returned_or_raised(outcome: Outcome, in_thread: bool)
         assert outcome_of(function) is outcome
 
 
+@pytest.mark.parametrize("kind", [Completed, Retry, Throttled])
+def test_the_class_of_an_outcome_may_be_returned_as_it_may_be_raised(kind: type[Outcome]) -> None:
+    async def handle(value: int) -> object:
+        return kind
+
+    assert type(outcome_of(handle)) is kind
+
+
+def test_the_class_of_an_outcome_that_needs_more_fails_the_run_and_does_not_complete_it() -> None:
+    async def handle(value: int) -> object:
+        return Reject
+
+    assert "handle returned the class Reject" in str(error_of(outcome_of(handle)))
+
+
 @pytest.mark.parametrize(
     "error",
     [ValueError("no"), SystemExit(3), KeyboardInterrupt(), StopAsyncIteration(), TimeoutError()],
