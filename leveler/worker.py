@@ -8,6 +8,7 @@ from collections.abc import Collection
 from contextlib import AbstractAsyncContextManager, nullcontext
 from typing import Any
 
+from leveler.events import log
 from leveler.monitor.address import Address
 from leveler.runtime import Runtime
 
@@ -28,7 +29,16 @@ async def work(runtime: Runtime, state: Any, only: Collection[str] | None) -> in
 
     def on_signal() -> None:
         if stop.is_set():
+            log.info("a second signal: everything goes back at once")
             runtime.hurry()
+        else:
+            running = sum(health.running for health in runtime.health().consumers.values())
+            seconds = runtime.settings.drain_timeout_seconds
+            log.info(
+                "stopping: %d running, which may end within %g s; a second signal gives them back at once",
+                running,
+                seconds,
+            )
         stop.set()
 
     async with _listening(runtime):
