@@ -97,11 +97,28 @@ def _voices(file: str | FilePath | None, broker: str | None, listen: str | None,
 def _find(file: str | FilePath | None) -> FilePath | None:
     named = os.environ.get(FILE_VARIABLE) if file is None else file
     if named is None:
-        return FilePath("leveler.yaml") if FilePath("leveler.yaml").is_file() else None
+        if not FilePath("leveler.yaml").is_file():
+            _refuse_other_names()
+            return None
+        return FilePath("leveler.yaml")
     if not FilePath(named).exists():
         by = f" ({FILE_VARIABLE} names it)" if file is None else ""
         raise ConfigError(f"{named or repr(named)}: there is no such file{by}")
     return FilePath(named)
+
+
+def _refuse_other_names() -> None:
+    """Whoever writes one of these believes that it holds."""
+    for other in ("leveler.yml", "leveler.toml", "leveler.json"):
+        if FilePath(other).is_file():
+            raise ConfigError(
+                f"{other}: is not read: call it leveler.yaml"
+                + (
+                    f", or name it with --config or {FILE_VARIABLE}"
+                    if other.endswith("yml")
+                    else " and write it in YAML"
+                )
+            )
 
 
 def _command_line(values: Mapping[str, str]) -> Voice:

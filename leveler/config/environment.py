@@ -69,6 +69,14 @@ def _spelling(path: Path) -> str:
     return PREFIX + "__".join(path).replace("-", "_").upper()
 
 
+def _nested(section: str, rest: str) -> str:
+    """What may have been meant by words that only single underscores keep apart."""
+    for key in sorted(NAMED[section].model_fields, key=len, reverse=True):
+        if (name := rest.removesuffix(f"_{key}")) != rest:
+            return f"did you mean {_spelling((section, name, key))}?"
+    return f"write it as {_spelling((section, 'NAME', 'KEY'))}"
+
+
 def _with_names(values: Mapping[str, Any]) -> dict[str, Any]:
     """`values` with the names that users chose as they stand elsewhere."""
     return {
@@ -94,6 +102,9 @@ def _misnamed(paths: Mapping[str, Path]) -> Iterator[str]:
 
 
 def _meant(path: Path) -> str:
+    for section in NAMED:
+        if path[0].startswith(f"{section}_"):
+            return f"'__' nests: {_nested(section, path[0].removeprefix(f'{section}_'))}"
     near = did_you_mean(path[0], ["config", *Given.model_fields])
     if near is not None:
         return f"did you mean {_spelling((near, *path[1:]))}?"

@@ -28,6 +28,7 @@ REFUSED: Final = "leveler_refused"
 #: Shorter ones can be guessed.
 _SHORTEST_TOKEN: Final = 16
 _TOKEN = re.compile(rf"[!-~]{{{_SHORTEST_TOKEN},}}")
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?)%")
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
@@ -153,6 +154,8 @@ class ConcurrencyWords(Words):
     @model_validator(mode="before")
     @classmethod
     def _short(cls, value: object) -> object:
+        if isinstance(value, str) and not _WHOLE.fullmatch(value.strip()):
+            raise _wrong(EXPECTED, "a whole number, or a range such as {min: 1, max: 64}")
         return value if isinstance(value, Mapping) else {"max": value, "algorithm": "fixed"}
 
 

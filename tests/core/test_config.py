@@ -475,6 +475,13 @@ WRONG_FILES = {
             "or 'fixed'"
         ],
     ),
+    "a concurrency in words": (
+        "consumers: {orders: {concurrency: many}}",
+        [
+            "leveler.yaml:1: consumers.orders.concurrency is 'many': expected a whole number, or a range such as "
+            "{min: 1, max: 64}"
+        ],
+    ),
     "a key of a range that is none": (
         "consumers: {orders: {concurrency: {max: 64, mim: 3}}}",
         ["leveler.yaml:1: consumers.orders.concurrency.mim: unknown key; did you mean 'min'?"],
@@ -741,6 +748,14 @@ WRONG_VARIABLES: dict[str, tuple[dict[str, str], list[str]]] = {
     "misspelt section": (
         {"QUEUE__ORDERS__LEASE": "1m"},
         ["LEVELER_QUEUE__ORDERS__LEASE: unknown variable; did you mean LEVELER_QUEUES__ORDERS__LEASE?"],
+    ),
+    "one underscore for two": (
+        {"QUEUES_NEW_ORDERS_MAX_DEPTH": "1", "CONSUMERS_ORDERS": "1"},
+        [
+            "LEVELER_QUEUES_NEW_ORDERS_MAX_DEPTH: unknown variable; '__' nests: did you mean "
+            "LEVELER_QUEUES__NEW_ORDERS__MAX_DEPTH?",
+            "LEVELER_CONSUMERS_ORDERS: unknown variable; '__' nests: write it as LEVELER_CONSUMERS__NAME__KEY",
+        ],
     ),
     "misspelt key": (
         {"QUEUES__NEW_ORDERS__LEESE": "1m"},
