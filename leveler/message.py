@@ -263,6 +263,8 @@ def check_queue_name(name: str) -> str:
     Raises:
         InvalidMessage: it is not; says what is.
     """
+    if callable(name):
+        raise InvalidMessage("a queue has a name, which @app.consumer takes: @app.consumer('new-orders')")
     if not 3 <= len(name) <= 58 or not _QUEUE.fullmatch(name):
         raise InvalidMessage(
             f"queue name {name!r}: use 3 to 58 characters, lower-case words of letters and digits joined by "

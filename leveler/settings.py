@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 from leveler.adapter import Adapter, QueueSpec, redact
 from leveler.consumer.limits import Adaptive as Adaptive
@@ -13,6 +13,7 @@ from leveler.consumer.limits import BreakerPolicy
 from leveler.errors import ConfigError
 from leveler.monitor.address import Address
 from leveler.retry import RetryPolicy
+from leveler.units import check_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,9 @@ class LimitSettings:
     breaker: BreakerPolicy | None = None
 
     def __post_init__(self) -> None:
+        check_numbers(self)
+        if not isinstance(self.concurrency, int | Adaptive | None):
+            raise ConfigError(f"concurrency is {self.concurrency!r}: expected a whole number, or Adaptive(max=...)")
         if isinstance(self.concurrency, int) and self.concurrency < 1:
             raise ConfigError(f"concurrency is {self.concurrency}: expected 1 or more")
         if self.rate_per_second is not None and not 0 < self.rate_per_second < float("inf"):
@@ -82,6 +86,7 @@ class QueueSettings:
     declare: Literal["create", "verify", "skip"] = "create"
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.lease_seconds <= 0 or self.timeout_seconds <= 0:
             raise ConfigError(f"lease ({self.lease_seconds} s) and timeout ({self.timeout_seconds} s) must be above 0")
         if self.max_depth is not None and self.max_depth < 1:
@@ -128,6 +133,7 @@ class ConsumerSettings:
     batch_wait_seconds: float | None = None
 
     def __post_init__(self) -> None:
+        check_numbers(self)
         if self.memory_bytes is not None and self.memory_bytes < 1:
             raise ConfigError(f"memory is {self.memory_bytes} bytes: expected more than 0")
         if self.batch_size is not None and self.batch_size < 1:
@@ -177,6 +183,11 @@ class Settings:
     listen_token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        check_numbers(self)
+        for section, kind in _SECTIONS.items():
+            for name, value in getattr(self, section).items():
+                if not isinstance(value, kind):
+                    raise ConfigError(f"{section}[{name!r}] is a {type(value).__name__}: expected {kind.__name__}(...)")
         try:
             Address.of(self.listen or "127.0.0.1:0")
         except ConfigError as error:
@@ -203,6 +214,13 @@ class Settings:
             max_concurrency=_lower(consumer.limits.most_runs, shared.most_runs),
         )
 
+
+_SECTIONS: Final[Mapping[str, type]] = {
+    "brokers": BrokerSettings,
+    "queues": QueueSettings,
+    "consumers": ConsumerSettings,
+    "downstreams": LimitSettings,
+}
 
 _N = TypeVar("_N", int, float)
 

@@ -148,7 +148,7 @@ class Router:
 
 
 def _returned(result: object, name: str) -> Outcome:
-    """The outcome of a run that returned `result`; the class of an outcome is as good as one made of it, as for ``raise``."""
+    """The outcome of a run that returned `result`; the class of an outcome is as good as one made of it."""
     if isinstance(result, type) and issubclass(result, Outcome):
         try:
             result = result()

@@ -244,7 +244,7 @@ def _told(error: BaseException, held: Held) -> str:
 
 
 def _one_line(text: str) -> str:
-    """`text`, which may be anybody's: cut, without secrets of URLs, and nothing in it ends a line or steers a terminal."""
+    """`text`, which may be anybody's: cut, without secrets of URLs, or what ends a line or steers a terminal."""
     kept = redact(text[: 4 * _MOST_CHARACTERS])
     cut = kept[:_MOST_CHARACTERS] + ("..." if len(text) > _MOST_CHARACTERS else "")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
