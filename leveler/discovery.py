@@ -161,7 +161,9 @@ def _missing(entry: metadata.EntryPoint, module: str) -> str:
 def _nobody_answers(scheme: str, known: set[str], problems: Mapping[str, Exception]) -> str:
     known = known | {ours for ours, name in _OURS.items() if name in problems}
     lines = [f"no adapter answers to '{scheme}://'{_nearest(scheme, known)}; known are {_listed(known)}"]
-    lines += [f"  the adapter {name!r} could not be asked: {error}" for name, error in problems.items()]
+    for name, error in problems.items():
+        if name not in _OURS.values() or not isinstance(error, AdapterNotFound):  # else it is known what it would say
+            lines.append(f"  the adapter {name!r} could not be asked: {error}")
     return "\n".join(lines)
 
 

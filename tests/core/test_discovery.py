@@ -192,7 +192,7 @@ def test_an_unknown_scheme_lists_the_adapters_that_could_not_be_asked(site: Site
         site.find("kafka://localhost")
     text = str(caught.value)
     assert "known are redis, rediss" in text
-    assert "pip install 'leveler-mq[redis]'" in text
+    assert "pip install" not in text  # it would not help
     assert "'acme' could not be asked: division by zero" in text
 
 
