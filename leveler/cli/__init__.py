@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import io
 import sys
+from typing import Annotated
 
 import typer
 
+from leveler import __version__
 from leveler.cli import adapters, contract, demo, depth, doctor, emulate, peek, run, send, settings, top
 from leveler.cli.complaint import EXIT_CODES, Commands
 from leveler.cli.dead import list as dead_list
 from leveler.cli.dead import purge, replay, show
+from leveler.cli.terminal import say
 
 
 def main() -> None:
@@ -23,9 +26,16 @@ def main() -> None:
     make()()
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        say(f"leveler {__version__}")
+        raise typer.Exit
+
+
 def make() -> typer.Typer:
     """The whole command line."""
     cli = _group("Queue-based load leveling: run workers, send messages, look at queues.", epilog=EXIT_CODES)
+    cli.callback()(_root)
     cli.command("run")(run.run)
     cli.command("top")(top.top)
     cli.command("send")(send.send)
@@ -39,6 +49,14 @@ def make() -> typer.Typer:
     cli.command("demo")(demo.demo)
     cli.add_typer(_emulate(), name="emulate")
     return cli
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_say_version, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """Queue-based load leveling: run workers, send messages, look at queues."""
 
 
 def _dead() -> typer.Typer:

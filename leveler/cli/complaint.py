@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from traceback import print_exception
+from types import TracebackType
 from typing import Any, Final
 
 import typer
@@ -32,11 +34,36 @@ class Commands(TyperGroup):
         except LevelerError as error:
             complain(error)
             raise typer.Exit(exit_code(error)) from None
+        except ImportFailed as failed:
+            failed.show()
+            raise typer.Exit(FAILED) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:  # whoever reads us has seen enough
             sys.stdout = None
             raise typer.Exit(OK) from None
+
+
+class ImportFailed(Exception):
+    """The user's module raised `error` while it was imported: a bug of theirs, with a traceback of their own lines.
+
+    Args:
+        reference: of the app.
+        error: what it raised.
+        trace: from the first frame of theirs.
+    """
+
+    def __init__(self, reference: str, error: BaseException, trace: TracebackType | None) -> None:
+        super().__init__(reference)
+        self._reference = reference
+        self._error = error
+        self._trace = trace
+
+    def show(self) -> None:
+        """On stderr."""
+        print_exception(type(self._error), self._error, self._trace)
+        what = f"{type(self._error).__name__}: {self._error}".rstrip(": ")
+        complain(f"app {self._reference!r} cannot be imported: {one_line(what)}")
 
 
 def complain(what: LevelerError | str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from typing import Any, Literal
 
 from leveler.adapter import INFINITE, Adapter, Capabilities, Depth, redact
@@ -16,6 +17,7 @@ from leveler.discovery import find
 from leveler.downstreams import memory_of
 from leveler.errors import ConfigError, LevelerError, QueueNotFound
 from leveler.message import check_queue_name
+from leveler.retry import RetryPolicy
 from leveler.runtime import check_lease, check_wait
 from leveler.settings import BrokerSettings, ConsumerSettings, QueueSettings, Settings
 from leveler.units import duration, size
@@ -65,13 +67,18 @@ async def diagnose(source: Source, queues: Sequence[str]) -> Diagnosis:
     Raises:
         ConfigError: the settings themselves are wrong.
     """
-    settings = source.loaded().settings()
+    app = source.loaded()
+    settings = app.settings()
     names = sorted({*source.queues(), *map(check_queue_name, queues)})
     if not settings.brokers:
         raise ConfigError(NO_BROKER)
     found = Diagnosis()
-    for finding in _unused(settings):
-        found.findings.append(finding)
+    found.findings += [Finding("warning", subject, text) for subject, text in mistyped(settings, app._handlers)]
+    found.findings += _unused(settings)
+    for queue in names:
+        if (broker := settings.queue(queue).broker) not in settings.brokers:
+            known = ", ".join(sorted(settings.brokers))
+            found.add("fault", f"queue {queue}", f"is on broker {broker!r}, which is not configured; known: {known}")
     for name in settings.brokers:
         on_it = [queue for queue in names if settings.queue(queue).broker == name]
         await _broker(found, settings, name, on_it)
@@ -151,9 +158,21 @@ def judgement(settings: QueueSettings, can: Capabilities) -> Iterator[tuple[Leve
         yield "warning", "the depth is not known, so nobody sees a backlog grow"
     if can.attempts == "approximate":
         yield "note", "the broker may count deliveries that never arrived: such messages start alone in their process"
-    if settings.retry.cap_seconds > can.max_abandon_seconds:
+    retry = settings.retry
+    if retry.initial_seconds > retry.cap_seconds and retry.initial_seconds != RetryPolicy().initial_seconds:
+        initial, cap = duration(retry.initial_seconds), duration(retry.cap_seconds)
+        yield "warning", f"retry.initial is {initial}, but no retry waits longer than retry.cap, which is {cap}"
+    if retry.cap_seconds > can.max_abandon_seconds:
         longest = duration(can.max_abandon_seconds)
-        yield "note", f"retries wait up to {duration(settings.retry.cap_seconds)}, in steps of at most {longest}"
+        yield "note", f"retries wait up to {duration(retry.cap_seconds)}, in steps of at most {longest}"
+
+
+def mistyped(settings: Settings, consumed: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Settings of queues that the app does not consume, whose names look much like those of queues that it does."""
+    for section, names in (("consumers", settings.consumers), ("queues", settings.queues)):
+        for name in set(names) - set(consumed):
+            if near := get_close_matches(name, set(consumed) - set(names), n=1):
+                yield f"{section}.{name}", f"the app has no handler for this queue; did you mean {near[0]!r}?"
 
 
 def _unused(settings: Settings) -> Iterator[Finding]:

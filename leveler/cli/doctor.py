@@ -45,4 +45,8 @@ def doctor(
 def _say(found: Diagnosis) -> None:
     for finding in found.findings:
         say(f"{finding.level:<8} {finding.subject}: {one_line(finding.text)}")
-    say(f"\n{len(found.faults)} faults, {len(found.warnings)} warnings")
+    say(f"\n{_many(len(found.faults), 'fault')}, {_many(len(found.warnings), 'warning')}")
+
+
+def _many(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -7,9 +7,10 @@ import importlib.util
 import os
 import sys
 import traceback
-from types import ModuleType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING
 
+from leveler.cli.complaint import ImportFailed
 from leveler.errors import ConfigError, LevelerError
 
 if TYPE_CHECKING:
@@ -19,9 +20,10 @@ if TYPE_CHECKING:
 def load(reference: str) -> Leveler:
     """The app that `reference` names, ``module:attribute``; the attribute is ``app`` by default.
 
-    The module is looked for in the current directory first. What it raises by itself, it raises: it is the user's.
+    The module is looked for in the current directory first.
 
     Raises:
+        ImportFailed: the module raised something of its own.
         ConfigError: no such module or attribute, or it is no `Leveler`.
         LevelerError: the module uses leveler wrongly; says where.
     """
@@ -48,12 +50,23 @@ def _module(name: str, reference: str) -> ModuleType:
     except ModuleNotFoundError as error:
         # A module that the user's module misses is the user's error, and its traceback says where.
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
-            raise
+            raise ImportFailed(reference, error, _theirs(error.__traceback__)) from None
+        meant = f"; did you mean {name.removesuffix('.py')!r}?" if name.endswith(".py") else ""
         raise ConfigError(
-            f"app {reference!r}: no module {error.name!r}, neither in {os.getcwd()} nor installed"
+            f"app {reference!r}: no module {error.name!r}, neither in {os.getcwd()} nor installed{meant}"
         ) from None
     except LevelerError as error:
         raise type(error)(f"{_place(error, name)}{error}") from error
+    except Exception as error:
+        raise ImportFailed(reference, error, _theirs(error.__traceback__)) from None
+
+
+def _theirs(trace: TracebackType | None) -> TracebackType | None:
+    """`trace` from the user's first line on: how it was imported is of no interest."""
+    ours = (__file__, importlib.__file__, "<frozen importlib")
+    while trace is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
+        trace = trace.tb_next
+    return trace
 
 
 def _place(error: Exception, module_name: str) -> str:

@@ -55,6 +55,8 @@ def run(
     The signal stops the flow; what runs may end within drain_timeout, and the rest goes back to the queue. A second
     signal gives everything back at once. The exit code is 0, or 1 if deliveries had to be left to their leases.
     """
+    from leveler.cli.diagnosis import mistyped
+
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
     )
@@ -65,9 +67,12 @@ def run(
     settings = leveler.settings()
     if log_level != "debug":
         _only_warnings(settings.brokers.values())
+    for setting, text in mistyped(settings, leveler._handlers):
+        note(f"leveler: {setting}: {text}")
     queues = list(dict.fromkeys(only or leveler._handlers))
     for queue in queues:
-        say(_described(queue, settings))
+        if queue in leveler._handlers and settings.brokers:
+            say(_described(queue, settings))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(_work(leveler, queues))
     raise typer.Exit(code)

@@ -75,7 +75,13 @@ async def _send(source: Source, stream: IO[bytes], reading: Reading, sending: Se
 
     lines = Lines(stream)
     async with source.sending() as runtime:
-        producer, began = (await runtime.queue(sending.queue)).producer, time.monotonic()
+        queue = await runtime.queue(sending.queue)
+        if queue.can.scope == "process":
+            raise ConfigError(
+                f"queue {sending.queue!r} is in this process only, and what is sent would be gone when it ends: give "
+                "--broker URL, such as sqlite:///orders.db, or name such a broker in leveler.yaml or LEVELER_BROKER"
+            )
+        producer, began = queue.producer, time.monotonic()
         with _progress(stream, lines, sending) as show:
             async for chunk in lines.chunks():
                 await sending.send(chunk, reading, producer)

@@ -19,7 +19,7 @@ import pytest
 from leveler_sqlite import SQLiteAdapter
 from typer.testing import CliRunner
 
-from leveler import Leveler
+from leveler import Leveler, __version__
 from leveler.adapter import Capabilities
 from leveler.cli import make
 from leveler.cli.complaint import exit_code
@@ -216,6 +216,22 @@ WRONG: list[Any] = [
         ["x.db", "no such file"],
         id="file not found",
     ),
+    pytest.param(
+        lambda: Path("lines").write_text("{}"),
+        ["send", "orders", "lines", "--broker", "memory://"],
+        {},
+        ["'orders'", "this process only", "sqlite:///orders.db"],
+        id="a broker that ends with the command",
+    ),
+    pytest.param(
+        lambda: Path("leveler.yml").write_text("broker: sqlite:///x.db"),
+        ["depth", "orders"],
+        {},
+        ["leveler.yml", "leveler.yaml", "--config"],
+        id="another name of the configuration",
+    ),
+    pytest.param(lambda: _module("there"), ["run", "there.py"], {}, ["did you mean 'there'?"], id="file for a module"),
+    pytest.param(lambda: None, ["depth", "orders", "--broker", "kafka://x"], {}, ["amqps"], id="nobody's scheme"),
 ]
 
 
@@ -248,8 +264,21 @@ def test_a_bug_in_the_users_module_keeps_its_traceback() -> None:
     ran = process("run", "broken:app")
 
     assert ran.code == 1
-    assert "ZeroDivisionError" in ran.err
+    head, first, *_ = ran.err.splitlines()
+    assert head == "Traceback (most recent call last):"
+    assert first.strip().startswith(f'File "{Path("broken.py").resolve()}", line 4')  # nothing of ours before it
     assert "return 1 / 0" in ran.err
+    assert ran.err.endswith("leveler: app 'broken:app' cannot be imported: ZeroDivisionError: division by zero\n")
+
+
+def test_a_file_that_is_no_python_is_told_with_its_line() -> None:
+    Path("open.py").write_text("app = (\n")
+
+    ran = process("run", "open:app")
+
+    assert (ran.code, ran.err.count("Traceback")) == (1, 0)
+    assert 'open.py", line 1' in ran.err
+    assert "leveler: app 'open:app' cannot be imported: SyntaxError: '(' was never closed" in ran.err
 
 
 def test_a_module_that_the_users_module_misses_is_not_taken_for_the_users_module() -> None:
@@ -296,6 +325,10 @@ def test_help_names_every_command_and_the_exit_codes(cli: Cli) -> None:
     for command in ("run", "send", "peek", "depth", "dead", "doctor", "adapters", "config", "contract", "demo"):
         assert f"\n  {command} " in text
     assert "Exit codes" in text
+
+
+def test_the_version_is_said(cli: Cli) -> None:
+    assert cli("--version") == (0, f"leveler {__version__}\n", "")
 
 
 @pytest.mark.parametrize("words", [["send"], ["dead", "replay"], ["run"], ["demo"]])
@@ -738,6 +771,28 @@ def test_doctor_finds_a_queue_that_must_be_there_and_is_not(cli: Cli, tmp_path: 
     assert cli("doctor").code == 1
 
 
+def test_doctor_finds_a_queue_on_a_broker_that_nobody_configured(cli: Cli, tmp_path: Path) -> None:
+    _yaml(f"brokers: {{main: {{url: 'sqlite:///{tmp_path / 'x.db'}'}}}}\n")
+
+    ran = cli("doctor", "--queue", "orders")
+
+    assert ran.code == 1
+    assert "fault    queue orders: is on broker 'default', which is not configured; known: main" in ran.out
+    assert "1 fault, 0 warnings" in ran.out
+
+
+def test_settings_of_a_mistyped_queue_are_told_by_doctor_and_by_the_worker(cli: Cli) -> None:
+    _module("shop", queue="orders")
+    _yaml("consumers: {order: {concurrency: 5}, refunds: {concurrency: 5}}\nqueues: {orders: {lease: 1m}}\n")
+
+    looked, ran = cli("doctor", "shop"), cli("run", "shop", "--only", "nothing")
+
+    said = "consumers.order: the app has no handler for this queue; did you mean 'orders'?"
+    assert f"warning  {said}\n" in looked.out
+    assert "refunds: the app" not in looked.out
+    assert ran.err.splitlines()[0] == f"leveler: {said}"
+
+
 def test_doctor_finds_a_downstream_that_limits_nobody(cli: Cli) -> None:
     _yaml("broker: memory://\ndownstreams: {billing: {rate: 5/s}}\nqueues: {orders: {}}\n")
 
@@ -933,6 +988,17 @@ def test_a_worker_says_what_it_does_and_drains_on_a_signal(orders: Cli, tmp_path
     assert before[0] == f"orders: {url}, concurrency 2, rate 100/s"
     assert out.splitlines()[-1] == "orders: 1 completed, 0 retried, 0 dead-lettered, 0 given back, 0 left leased"
     assert (worker.returncode, err) == (0, "")
+
+
+def test_a_worker_that_is_told_to_stop_says_what_it_waits_for(tmp_path: Path) -> None:
+    with _worker(f"sqlite:///{tmp_path / 'orders.db'}", "--only", "orders") as worker:
+        _until(worker, "ready")
+        worker.send_signal(signal.SIGTERM)
+        _, err = worker.communicate(timeout=20)
+
+    assert err.endswith(
+        "leveler: stopping: 0 running, which may end within 0.5 s; a second signal gives them back at once\n"
+    )
 
 
 def test_a_thread_that_never_ends_does_not_keep_the_worker_alive(orders: Cli, tmp_path: Path) -> None:
