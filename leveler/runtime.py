@@ -29,6 +29,7 @@ from leveler.monitor.figures import AppFigures, ConsumerFigures, DepthFigures, Q
 from leveler.pressure import Pressure
 from leveler.producer import Producer
 from leveler.settings import DEFAULT_BATCH_WAIT_SECONDS, BrokerSettings, ConsumerSettings, Settings
+from leveler.units import duration
 
 
 @dataclass(frozen=True)
@@ -298,16 +299,19 @@ def check_lease(name: str, lease_seconds: float, timeout_seconds: float, can: Ca
     """
     shortest, longest = can.lease_range_seconds
     if not shortest <= lease_seconds <= longest:
-        raise ConfigError(f"queues.{name}.lease is {lease_seconds} s: this broker keeps {shortest} to {longest} s")
+        raise ConfigError(
+            f"queues.{name}.lease is {duration(lease_seconds)}: this broker keeps {duration(shortest)} to "
+            f"{duration(longest)}"
+        )
     if not can.extend and timeout_seconds >= lease_seconds:
         raise ConfigError(
-            f"queues.{name}.timeout ({timeout_seconds} s) must be below its lease ({lease_seconds} s): "
-            "this broker cannot extend a lease"
+            f"queues.{name}.timeout ({duration(timeout_seconds)}) must be below queues.{name}.lease "
+            f"({duration(lease_seconds)}): this broker cannot extend a lease; raise the lease, or lower the timeout"
         )
     if timeout_seconds > can.max_lease_seconds:
         raise ConfigError(
-            f"queues.{name}.timeout is {timeout_seconds} s: this broker keeps one delivery for at most "
-            f"{can.max_lease_seconds} s"
+            f"queues.{name}.timeout is {duration(timeout_seconds)}: this broker keeps one delivery for at most "
+            f"{duration(can.max_lease_seconds)}"
         )
 
 

@@ -43,6 +43,7 @@ class CloudTasksAdapter(Adapter):
 
     schemes: ClassVar[tuple[str, ...]] = ("cloudtasks",)
     options: ClassVar[type[CloudTasksOptions]] = CloudTasksOptions
+    loggers: ClassVar[tuple[str, ...]] = ("uvicorn",)
 
     def __init__(self, url: str, options: CloudTasksOptions, *, clock: Clock, deadline_seconds: float) -> None:
         super().__init__(url, options, clock=clock, deadline_seconds=deadline_seconds)

@@ -149,14 +149,14 @@ class Router:
 
 def _returned(result: object, name: str) -> Outcome:
     """The outcome of a run that returned `result`; the class of an outcome is as good as one made of it."""
-    if isinstance(result, type) and issubclass(result, Outcome):
-        try:
-            result = result()
-        except Exception as error:
-            return Failed(
-                TypeError(f"handler {name} returned the class {result.__name__}, not one made of it: {error}")
-            )
-    return result if isinstance(result, Outcome) else COMPLETED
+    if isinstance(result, Outcome):
+        return result
+    if not isinstance(result, type) or not issubclass(result, Outcome):
+        return COMPLETED
+    try:
+        return result()
+    except Exception as error:
+        return Failed(TypeError(f"handler {name} returned the class {result.__name__}, not one made of it: {error}"))
 
 
 def _cut(run: Run, name: str) -> Outcome:
