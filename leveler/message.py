@@ -277,7 +277,11 @@ def check_queue_name(name: str) -> str:
 
 def check_token(what: str, value: str) -> str:
     """`value`, if every broker can carry it as an id or a key: 1 to 128 printable ASCII characters, no spaces."""
-    if not _TOKEN.fullmatch(value):
+    try:
+        legal = _TOKEN.fullmatch(value)
+    except TypeError:
+        raise InvalidMessage(f"{what} is {value!r}: expected text, such as {str(value)!r}") from None
+    if not legal:
         raise InvalidMessage(f"{what} {value!r}: use 1 to 128 printable ASCII characters without spaces")
     return value
 

@@ -248,6 +248,8 @@ class Producer:
 
 
 def _after(now: datetime, what: str, duration: float | timedelta) -> datetime:
+    if not isinstance(duration, int | float | timedelta):
+        raise InvalidMessage(f"{what} is {duration!r}: expected seconds as a number, or a timedelta")
     try:
         return now + timedelta(seconds=seconds(duration))
     except (OverflowError, ValueError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from typing import Final
 
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
@@ -84,6 +84,12 @@ def translate(error: Exception, server: str) -> LevelerError:
     if word == "WRONGTYPE":
         return ConfigError(
             f"{server}: a key of the queue holds something that is no queue: set another prefix= ({_said(error)})"
+        )
+    if "DB index" in str(error):
+        return ConfigError(f"{server}: {_said(error)}: correct the number at the end of the URL, which is 0 by default")
+    if isinstance(error, InvalidResponse):
+        return BrokerError(
+            f"{server}: {_said(error)}: if that is no Redis server, correct host and port; for TLS use rediss://"
         )
     if isinstance(error, ssl.SSLError) or "SSL" in str(error) or "certificate" in str(error).lower():
         return BrokerUnavailable(

@@ -482,6 +482,7 @@ def test_a_master_that_has_become_a_replica_is_left_and_used_again_when_it_is_on
         ("WRONGPASS invalid username-password pair or user is disabled.", AccessDenied, "password"),
         ("NOPERM this user has no permissions to run the 'xadd' command", AccessDenied, "xadd"),
         ("NOGROUP the consumer group of x is gone script: 5f, on @user_script:3.", QueueNotFound, "declare"),
+        ("ERR DB index is out of range", ConfigError, "at the end of the URL"),
         ("ERR something new", BrokerError, "something new"),
     ],
 )
