@@ -83,6 +83,9 @@ class Report:
         self._queue = queue
         self._observers = observers
         self._standing = False
+        #: Since it last received: how often that failed, and with what.
+        self._failures = 0
+        self._failed_with = ""
 
     def health(self, running: int, held: int, held_bytes: int) -> ConsumerHealth:
         """Now, while so many handlers run and so many deliveries are held."""
@@ -156,6 +159,9 @@ class Report:
             self._observers.tell(LoopBlocked(self._queue, blocked_seconds))
 
     def ready(self) -> None:
+        if self._failures:
+            log.warning("%s: receiving again", self._queue)
+            self._failures, self._failed_with = 0, ""
         self.consuming = True
         if self._observers.present:
             self._observers.tell(ReceiverReady(self._queue))
@@ -163,13 +169,13 @@ class Report:
     def down(self, error: BaseException) -> None:
         self.consuming = False
         self.tally.receivers_lost += 1
-        log.warning("%s: not receiving: %s", self._queue, error)
+        self._not_receiving("not receiving", error)
         if self._observers.present:
             self._observers.tell(ReceiverDown(self._queue, error))
 
     def unavailable(self, error: BaseException) -> None:
         self.consuming = False
-        log.warning("%s: the broker does not answer: %s", self._queue, error)
+        self._not_receiving("the broker does not answer", error)
 
     def standby(self, seconds: float, probing: bool) -> None:
         """Nothing will start for so long; 0: something may again, which is one run if it is `probing`."""
@@ -180,6 +186,14 @@ class Report:
         self._standing = seconds > 0 or probing
         if self._observers.present:
             self._observers.tell(StandingBy(self._queue, seconds, probing))
+
+    def _not_receiving(self, what: str, error: BaseException) -> None:
+        """An outage of a night is one line for each power of two, not one for each try."""
+        self._failures += 1
+        if (said := f"{what}: {error}") != self._failed_with or not self._failures & (self._failures - 1):
+            again = f" ({self._failures} times by now)" if said == self._failed_with else ""
+            log.warning("%s: %s%s", self._queue, said, again)
+        self._failed_with = said
 
     def _completed(self, held: Held) -> None:
         message, attempt = held.delivery.message, held.delivery.attempt

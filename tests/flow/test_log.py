@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from leveler import Reject, Retry
+from leveler import BrokerUnavailable, Reject, Retry
 from tests.flow.conftest import QUEUE, Stage
 
 
@@ -78,3 +78,22 @@ async def test_what_a_handler_decides_is_no_failure(stage: Stage, caplog: pytest
             await t.drain()
 
     assert _lines(caplog) == [f"{QUEUE}: message {sent.id} dead-lettered after attempt 1: rejected: a negative total"]
+
+
+async def test_an_outage_is_told_less_and_less_often_and_its_end_once(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def charge(number: int) -> None: ...
+
+    async with stage.run(stage.app(charge)) as t:
+        await t.advance(1)
+        with caplog.at_level(logging.INFO, "leveler"):
+            with t.faults.failing("receive", BrokerUnavailable("nobody answers")):
+                await t.advance(3600)
+            outage = _lines(caplog)
+            await t.advance(60)
+
+    times = len([event for event in outage if "nobody answers" in event])
+    assert 1 <= times <= 12
+    assert outage[-1].endswith(f"nobody answers ({2 ** (times - 1)} times by now)")
+    assert _lines(caplog)[len(outage) :] == [f"{QUEUE}: receiving again"]
