@@ -33,12 +33,12 @@ async def work(runtime: Runtime, state: Any, only: Collection[str] | None) -> in
             runtime.hurry()
         else:
             running = sum(health.running for health in runtime.health().consumers.values())
-            seconds = runtime.settings.drain_timeout_seconds
-            log.info(
-                "stopping: %d running, which may end within %g s; a second signal gives them back at once",
-                running,
-                seconds,
-            )
+            if running:
+                seconds = runtime.settings.drain_timeout_seconds
+                log.info(
+                    "stopping: %d running, which may end within %g s; a second signal gives everything back at once",
+                    running, seconds,
+                )  # fmt: skip
         stop.set()
 
     async with _listening(runtime):
