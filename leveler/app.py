@@ -153,6 +153,8 @@ class Leveler:
             ConfigError: the signature cannot be called, or another handler takes the same messages.
             InvalidMessage: the queue's name is not legal on every broker.
         """
+        if callable(queue):
+            raise ConfigError("consumer takes the name of a queue: @app.consumer('new-orders')")
         check_queue_name(queue)
         if batch_wait is not None and batch_size is None:
             raise ConfigError(f"queue {queue!r}: batch_wait is for a handler that takes batches: give batch_size, too")

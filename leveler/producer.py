@@ -136,10 +136,10 @@ class Producer:
         if not 0 <= options.priority <= MAX_PRIORITY:
             raise InvalidMessage(f"priority is {options.priority}: expected 0 to {MAX_PRIORITY}, higher first")
         type_name = None if options.type is None else _printable("type", options.type)
-        key = None if options.key is None else check_token("key", options.key)
+        key = None if options.key is None else _token("key", options.key)
         headers = check_headers(options.headers) if options.headers else _NO_HEADERS
-        traceparent = None if options.traceparent is None else check_token("traceparent", options.traceparent)
-        ids = new_ids(len(values)) if options.id is None else repeat(check_token("message id", options.id))
+        traceparent = None if options.traceparent is None else _token("traceparent", options.traceparent)
+        ids = new_ids(len(values)) if options.id is None else repeat(_token("message id", options.id))
         encode, source, priority = self._encode, self._source, options.priority
         messages: list[Message] = []
         for value, id_ in zip(values, ids, strict=False):
@@ -254,6 +254,13 @@ def _after(now: datetime, what: str, duration: float | timedelta) -> datetime:
         return now + timedelta(seconds=seconds(duration))
     except (OverflowError, ValueError) as error:
         raise InvalidMessage(f"{what} is {duration}: no calendar goes that far") from error
+
+
+def _token(what: str, value: str) -> str:
+    try:
+        return check_token(what, value)
+    except TypeError:  # a number, most often
+        raise InvalidMessage(f"{what} is {value!r}: expected text, such as {str(value)!r}") from None
 
 
 def _printable(what: str, text: str) -> str:

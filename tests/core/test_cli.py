@@ -782,10 +782,10 @@ def test_doctor_finds_a_queue_on_a_broker_that_nobody_configured(cli: Cli, tmp_p
 
 
 def test_settings_of_a_mistyped_queue_are_told_by_doctor_and_by_the_worker(cli: Cli) -> None:
-    _module("shop", queue="orders")
+    _module("mistyped", queue="orders")
     _yaml("consumers: {order: {concurrency: 5}, refunds: {concurrency: 5}}\nqueues: {orders: {lease: 1m}}\n")
 
-    looked, ran = cli("doctor", "shop"), cli("run", "shop", "--only", "nothing")
+    looked, ran = cli("doctor", "mistyped"), cli("run", "mistyped", "--only", "nothing")
 
     said = "consumers.order: the app has no handler for this queue; did you mean 'orders'?"
     assert f"warning  {said}\n" in looked.out

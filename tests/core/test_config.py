@@ -750,11 +750,11 @@ WRONG_VARIABLES: dict[str, tuple[dict[str, str], list[str]]] = {
         ["LEVELER_QUEUE__ORDERS__LEASE: unknown variable; did you mean LEVELER_QUEUES__ORDERS__LEASE?"],
     ),
     "one underscore for two": (
-        {"QUEUES_NEW_ORDERS_MAX_DEPTH": "1", "CONSUMERS_ORDERS": "1"},
+        {"CONSUMERS_ORDERS": "1", "QUEUES_NEW_ORDERS_MAX_DEPTH": "1"},
         [
+            "LEVELER_CONSUMERS_ORDERS: unknown variable; '__' nests: write it as LEVELER_CONSUMERS__NAME__KEY",
             "LEVELER_QUEUES_NEW_ORDERS_MAX_DEPTH: unknown variable; '__' nests: did you mean "
             "LEVELER_QUEUES__NEW_ORDERS__MAX_DEPTH?",
-            "LEVELER_CONSUMERS_ORDERS: unknown variable; '__' nests: write it as LEVELER_CONSUMERS__NAME__KEY",
         ],
     ),
     "misspelt key": (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from leveler import ConsumerSettings, Leveler, LimitSettings, QueueSettings, RetryPolicy
-from leveler.errors import ConfigError, InvalidMessage
+from leveler.errors import ConfigError
 
 WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "words for seconds": (
@@ -59,5 +59,5 @@ def test_a_handler_where_the_name_of_its_queue_belongs_is_told_how_it_is_written
     def handle(order: object) -> None: ...
 
     decorate: Any = Leveler().consumer
-    with pytest.raises(InvalidMessage, match=r"@app\.consumer\('new-orders'\)"):
+    with pytest.raises(ConfigError, match=r"@app\.consumer\('new-orders'\)"):
         decorate(handle)
