@@ -33,12 +33,9 @@ async def work(runtime: Runtime, state: Any, only: Collection[str] | None) -> in
             runtime.hurry()
         else:
             running = sum(health.running for health in runtime.health().consumers.values())
-            if running:
-                seconds = runtime.settings.drain_timeout_seconds
-                log.info(
-                    "stopping: %d running, which may end within %g s; a second signal gives everything back at once",
-                    running, seconds,
-                )  # fmt: skip
+            seconds = runtime.settings.drain_timeout_seconds
+            waits = f"{running} running, which may end within {seconds:g} s" if running else "nothing runs"
+            log.info("stopping: %s; a second signal gives everything back at once", waits)
         stop.set()
 
     async with _listening(runtime):

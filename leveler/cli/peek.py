@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from leveler.cli.source import AppOption, BrokerOption, ConfigOption, JsonOption, LimitOption, QueueArgument, Source
 from leveler.cli.terminal import say, say_json
+from leveler.errors import Unsupported
 
 if TYPE_CHECKING:
     from leveler.message import Message
@@ -36,4 +37,7 @@ def peek(
 async def _peek(source: Source, queue: str, limit: int) -> Sequence[Message]:
     async with source.looking([queue]) as runtime:
         declared = await runtime.queue(queue)
-        return await declared.adapter.peek(declared.spec, limit)
+        try:
+            return await declared.adapter.peek(declared.spec, limit)
+        except Unsupported as error:
+            raise Unsupported(f"{error}: 'leveler depth {queue}' counts them") from error

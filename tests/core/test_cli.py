@@ -539,6 +539,13 @@ def test_peek_shows_the_next_messages_and_changes_nothing(orders: Cli) -> None:
     assert orders("depth", "orders", "--json").data["orders"]["ready"] == 3
 
 
+def test_where_nobody_can_look_peek_says_what_can_be_done(cli: Cli) -> None:
+    ran = cli("peek", "orders", "--broker", "memory://?personality=rabbitmq")
+
+    assert ran.code == 1
+    assert ran.err.endswith(": 'leveler depth orders' counts them\n")
+
+
 def test_depth_without_a_name_counts_every_queue_that_is_configured(cli: Cli, tmp_path: Path) -> None:
     _yaml(f"broker: sqlite:///{tmp_path / 'x.db'}\nqueues: {{orders: {{}}, mails: {{}}}}\n")
     for queue in ("orders", "mails"):
