@@ -9,6 +9,7 @@ The tour, in the order in which a message travels:
     discovery.py, adapter.py    URL -> adapter; the contract that adapters implement
     holdings.py, bell.py        for adapters: what a receiver has handed out; what ends its wait for more
     config/, units.py           leveler.yaml and LEVELER_* -> settings; durations, sizes and rates in words
+    fitting.py                  settings from code are of the kinds that they should be
     downstreams.py              what the limits protect, and who shares them
     runtime.py, worker.py       a started app: brokers connected, queues declared, consumers running until a signal
     consumer/                   the way of a delivery through a process, one room a step

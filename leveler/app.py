@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import random
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
@@ -87,6 +88,8 @@ class Leveler:
         self._config = config
         self._broker: str | None = None
         self._listen: str | None = None
+        if lifespan is not None and (not callable(lifespan) or inspect.isasyncgenfunction(lifespan)):
+            raise ConfigError("lifespan must make a context manager: write @contextlib.asynccontextmanager above it")
         self._lifespan = lifespan
         self._middleware = list(middleware)
         self._observers = Observers(list(observers))
@@ -158,9 +161,9 @@ class Leveler:
         check_queue_name(queue)
         if batch_wait is not None and batch_size is None:
             raise ConfigError(f"queue {queue!r}: batch_wait is for a handler that takes batches: give batch_size, too")
-        rate_per_second = units.per_second(rate) if rate is not None else None
-        wait_seconds = units.seconds(batch_wait) if batch_wait is not None else None
         try:
+            rate_per_second = units.per_second(rate) if rate is not None else None
+            wait_seconds = units.seconds(batch_wait) if batch_wait is not None else None
             limits = LimitSettings(concurrency=concurrency, rate_per_second=rate_per_second)
             said = ConsumerSettings(
                 downstream=downstream, limits=limits, batch_size=batch_size, batch_wait_seconds=wait_seconds

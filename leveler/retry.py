@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from leveler.errors import ConfigError
 from leveler.events import log
-from leveler.units import check_numbers
+from leveler.fitting import check_fields
 
 if TYPE_CHECKING:
     from tenacity import RetryCallState
@@ -50,7 +50,7 @@ class RetryPolicy:
     stop: Any = None
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check_fields(self)
         if self.max_attempts < 1:
             raise ConfigError(f"retry.max_attempts is {self.max_attempts}: expected 1 or more (1 = never again)")
         if self.floor_seconds <= 0:

@@ -11,9 +11,9 @@ from leveler.adapter import Adapter, QueueSpec, redact
 from leveler.consumer.limits import Adaptive as Adaptive
 from leveler.consumer.limits import BreakerPolicy
 from leveler.errors import ConfigError
+from leveler.fitting import check_fields
 from leveler.monitor.address import Address
 from leveler.retry import RetryPolicy
-from leveler.units import check_numbers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,9 +49,7 @@ class LimitSettings:
     breaker: BreakerPolicy | None = None
 
     def __post_init__(self) -> None:
-        check_numbers(self)
-        if not isinstance(self.concurrency, int | Adaptive | None):
-            raise ConfigError(f"concurrency is {self.concurrency!r}: expected a whole number, or Adaptive(max=...)")
+        check_fields(self)
         if isinstance(self.concurrency, int) and self.concurrency < 1:
             raise ConfigError(f"concurrency is {self.concurrency}: expected 1 or more")
         if self.rate_per_second is not None and not 0 < self.rate_per_second < float("inf"):
@@ -86,7 +84,7 @@ class QueueSettings:
     declare: Literal["create", "verify", "skip"] = "create"
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check_fields(self)
         if self.lease_seconds <= 0 or self.timeout_seconds <= 0:
             raise ConfigError(f"lease ({self.lease_seconds} s) and timeout ({self.timeout_seconds} s) must be above 0")
         if self.max_depth is not None and self.max_depth < 1:
@@ -133,7 +131,7 @@ class ConsumerSettings:
     batch_wait_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check_fields(self)
         if self.memory_bytes is not None and self.memory_bytes < 1:
             raise ConfigError(f"memory is {self.memory_bytes} bytes: expected more than 0")
         if self.batch_size is not None and self.batch_size < 1:
@@ -183,7 +181,7 @@ class Settings:
     listen_token: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        check_numbers(self)
+        check_fields(self)
         for section, kind in _SECTIONS.items():
             for name, value in getattr(self, section).items():
                 if not isinstance(value, kind):

@@ -12,23 +12,16 @@ from __future__ import annotations
 import re
 import reprlib
 import sys
-from dataclasses import fields
 from decimal import Decimal
 from fractions import Fraction
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from leveler.errors import ConfigError
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 #: What is expected, in the words of an error.
 DURATION: Final = "a duration, for example '30s', '5m', '1h30m', '3d' or '250ms' (a plain number means seconds)"
 SIZE: Final = "a size, for example '64MiB' or '256KB' (a plain number means bytes)"
 RATE: Final = "a rate, for example '50/s', '500/min', '3/h' or '1000/day'"
-
-#: How the fields of settings that hold a number are called.
-_UNIT = re.compile(r"_(seconds?|bytes|attempts|deliveries|depth|size)$")
 
 _NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 _PLAIN = re.compile(_NUMBER)
@@ -57,22 +50,6 @@ _SIZE_UNITS: Final = {unit.lower(): unit_bytes for unit, unit_bytes in _SIZE_BYT
 
 _PERIOD_SECONDS: Final = {"s": 1, "min": 60, "h": 3_600, "day": 86_400}
 _RATE = re.compile(rf"({_NUMBER})/({'|'.join(_PERIOD_SECONDS)})")
-
-
-def check_numbers(settings: DataclassInstance) -> None:
-    """What is counted or measured must be a number in code: words such as ``30s`` are for files and variables.
-
-    Raises:
-        ConfigError: it is something else.
-    """
-    for field in fields(settings):
-        if (unit := _UNIT.search(field.name)) is not None:
-            value = getattr(settings, field.name)
-            if not isinstance(value, int | float | None):
-                what = {"second": "a number of them a second", "seconds": "seconds", "bytes": "bytes"}.get(
-                    unit[1], "a count"
-                )
-                raise ConfigError(f"{field.name} is {value!r}: expected {what}, as a plain number")
 
 
 def seconds(words: object) -> float:

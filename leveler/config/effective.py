@@ -98,9 +98,13 @@ def mismatches(settings: Settings, said: Sequence[Said], *, connecting: bool) ->
 def _no_such(path: Path, name: str, known: Mapping[str, object], said: Sequence[Said]) -> Problem:
     place = place_of(path, said) or _in_code(path)
     near = did_you_mean(name, known)
-    hint = f"did you mean {near!r}?" if near else f"known are {', '.join(sorted(known)) or 'none'}"
+    hint = f"did you mean {near!r}?" if near else f"known are {', '.join(sorted(known)) or _none(path[-1])}"
     written = next((at(one.voice.written, path) for one in reversed(said) if one.place(path)), name)
     return Problem(place.line, f"{place.name} is {shown(written)}: there is no {path[-1]} of this name; {hint}")
+
+
+def _none(kind: str) -> str:
+    return f"none; define it under '{kind}s'"
 
 
 def _blame(section: Path, text: str, said: Sequence[Said]) -> Problem:

@@ -572,7 +572,7 @@ WRONG_FILES = {
         "consumers: {orders: {downstream: billing}}",
         [
             "leveler.yaml:1: consumers.orders.downstream is 'billing': there is no downstream of this name; "
-            "known are none"
+            "known are none; define it under 'downstreams'"
         ],
     ),
     "a broker that is not there": (
@@ -806,7 +806,10 @@ WRONG_VARIABLES: dict[str, tuple[dict[str, str], list[str]]] = {
     ),
     "a downstream that is not there": (
         {"CONSUMERS__ORDERS__DOWNSTREAM": "billing"},
-        ["LEVELER_CONSUMERS__ORDERS__DOWNSTREAM is 'billing': there is no downstream of this name; known are none"],
+        [
+            "LEVELER_CONSUMERS__ORDERS__DOWNSTREAM is 'billing': there is no downstream of this name; known are none; "
+            "define it under 'downstreams'"
+        ],
     ),
     "contradictions": (
         {"QUEUES__ORDERS__MAX_DELIVERIES": "2"},
@@ -1143,7 +1146,7 @@ def test_the_limits_of_a_handler_are_the_weakest_voice_key_by_key(write: Write) 
 
 
 def test_a_handler_with_a_rate_that_is_none_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"^'50': expected a rate"):
+    with pytest.raises(ConfigError, match=r"^consumer\('orders'\): '50': expected a rate"):
         Leveler().consumer("orders", rate="50")
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from leveler import ConsumerSettings, Leveler, LimitSettings, QueueSettings, RetryPolicy
+from leveler import ConsumerSettings, Leveler, LimitSettings, QueueSettings, RetryPolicy, Settings
 from leveler.errors import ConfigError
+
+
+async def _lifespan(app: Leveler) -> AsyncIterator[None]:
+    yield
+
 
 WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     "words for seconds": (
@@ -22,7 +27,23 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "words for attempts": (
         lambda any: RetryPolicy(max_attempts=any("5")),
-        "max_attempts is '5': expected a count, as a plain number",
+        "max_attempts is '5': expected a whole number",
+    ),
+    "a number for the retries": (
+        lambda any: QueueSettings(retry=any(3)),
+        "retry is 3: expected RetryPolicy(...)",
+    ),
+    "a backoff that nobody knows": (
+        lambda any: RetryPolicy(backoff=any("expo")),
+        "backoff is 'expo': expected 'exponential' or 'linear' or 'constant'",
+    ),
+    "a wish that nobody knows": (
+        lambda any: QueueSettings(when_full=any("drop")),
+        "when_full is 'drop': expected 'reject' or 'block'",
+    ),
+    "true for a breaker": (
+        lambda any: LimitSettings(breaker=any(True)),
+        "breaker is True: expected BreakerPolicy(...)",
     ),
     "words for bytes": (
         lambda any: ConsumerSettings(memory_bytes=any("64MiB")),
@@ -30,11 +51,27 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
     ),
     "words for a rate": (
         lambda any: LimitSettings(rate_per_second=any("50/s")),
-        "rate_per_second is '50/s': expected a number of them a second, as a plain number",
+        "rate_per_second is '50/s': expected a number per second",
+    ),
+    "a rate that is none": (
+        lambda any: Leveler().consumer("orders", rate="50/sec"),
+        "consumer('orders'): '50/sec': expected a rate, for example '50/s', '500/min', '3/h' or '1000/day'",
     ),
     "words for a concurrency": (
         lambda any: Leveler().consumer("orders", concurrency=any("8")),
-        "consumer('orders'): concurrency is '8': expected a whole number, or Adaptive(max=...)",
+        "consumer('orders'): concurrency is '8': expected a whole number or Adaptive(...)",
+    ),
+    "words for a switch": (
+        lambda any: QueueSettings(ordered=any("yes")),
+        "ordered is 'yes': expected True or False",
+    ),
+    "a token that is no text, which is not shown": (
+        lambda any: Settings(listen_token=any(1234567890123456)),
+        "listen_token is a int: expected text",
+    ),
+    "a lifespan without its decorator": (
+        lambda any: Leveler(lifespan=any(_lifespan)),
+        "lifespan must make a context manager: write @contextlib.asynccontextmanager above it",
     ),
     "a dict for a queue": (
         lambda any: Leveler(queues={"orders": any({"lease_seconds": 30})}),
