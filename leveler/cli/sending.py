@@ -120,7 +120,8 @@ def _json(line: bytes) -> Any:
     try:
         return msgspec.json.decode(line)
     except (msgspec.MsgspecError, UnicodeError) as error:
-        raise InvalidMessage(f"not JSON: {error}") from None
+        hint = "; each value stands on one line" if "truncated" in str(error) else ""
+        raise InvalidMessage(f"not JSON: {error}{hint}") from None
     except RecursionError:
         raise InvalidMessage("nested deeper than its readers can follow") from None
 

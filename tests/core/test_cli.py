@@ -426,6 +426,13 @@ def test_what_is_not_json_is_wrong_however_it_looks(orders: Cli, line: str | byt
     assert "line 1: " in ran.err
 
 
+def test_json_over_several_lines_is_told_that_it_must_stand_on_one(orders: Cli) -> None:
+    ran = orders("send", "orders", stdin='{\n  "id": 1\n}\n')
+
+    assert ran.code == 2
+    assert ran.err == "leveler: line 1: not JSON: Input data was truncated; each value stands on one line\n"
+
+
 def test_a_file_of_many_chunks_keeps_its_order(orders: Cli, tmp_path: Path) -> None:
     lines = [json.dumps({"number": number, "filler": "x" * 150}) for number in range(5_000)]
     (tmp_path / "lines").write_text("\n".join(lines))
