@@ -233,7 +233,7 @@ class Report:
     def _failed(self, held: Held, error: BaseException, delay_seconds: float) -> None:
         """Whoever writes a handler sees what it raised, and where; at ``debug`` with the whole traceback."""
         log.info(
-            "%s: attempt %d of message %s failed, and is made again after %.1f s: %s",
+            "%s: attempt %d of message %s failed, the next is due in %.1f s: %s",
             self._queue, held.delivery.attempt, held.delivery.message.id, delay_seconds, _told(error, held),
             exc_info=error if log.isEnabledFor(logging.DEBUG) else None,
         )  # fmt: skip

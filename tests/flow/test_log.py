@@ -27,7 +27,7 @@ async def test_a_failed_run_is_told_with_its_error_and_the_line(stage: Stage, ca
     [failed, dead] = _lines(caplog)
     error = "ValueError: invalid literal for int() with base 10: 'no number'"
     line = charge.__code__.co_firstlineno + 1
-    assert failed.startswith(f"{QUEUE}: attempt 1 of message {sent.id} failed, and is made again after ")
+    assert failed.startswith(f"{QUEUE}: attempt 1 of message {sent.id} failed, the next is due in ")
     assert failed.endswith(f"s: {error} (test_log.py:{line})")
     assert dead == f"{QUEUE}: message {sent.id} dead-lettered after attempt 2: exhausted: {error} (test_log.py:{line})"
     assert [record.exc_info for record in caplog.records] == [None, None]
