@@ -182,6 +182,22 @@ def test_a_ramp_that_meets_a_queue_takes_no_latency_of_it_for_the_base() -> None
     assert knee.base_seconds == pytest.approx(0.1)
 
 
+def test_a_latency_that_only_the_first_round_has_shown_is_looked_at_with_fewer_calls() -> None:
+    knee = Knee()
+    assert knee.decide(0.4, 4.0, seen(24, 0.133, 4.0)) == 8  # four calls where three are served: all of them waited
+    dipped = knee.decide(1.4, 8.0, seen(24, 0.6, 8.0))
+    assert round(dipped) == 3
+    knee.decide(2.4, dipped, seen(60, 0.1, dipped))
+    assert knee.base_seconds == pytest.approx(0.1, rel=0.1)
+
+
+def test_a_latency_that_twice_as_many_calls_have_shown_too_is_not() -> None:
+    knee, limit = Knee(), 4.0
+    for now in (0.4, 0.8):
+        limit = knee.decide(now, limit, seen(24, 0.133, limit))
+    assert knee.decide(1.8, limit, seen(24, 0.6, limit)) == 8
+
+
 def test_a_downstream_that_slows_down_in_a_dip_does_not_raise_the_base() -> None:
     knee, limit = Knee(), 4.0
     for now in (0.1, 0.2, 0.3):

@@ -30,9 +30,10 @@ class Dips:
         self._wall = wall_seconds
         self._done = 0
 
-    def limit(self, seen: Seen, knee: float) -> float:
-        """How many calls at once, after a round with a limit that is above the knee."""
-        return max(1.0, (_DEPTH if self._done > 1 else _FIRST_DEPTH) * min(knee, seen.limit), 0.5 * seen.limit)
+    def limit(self, seen: Seen, knee: float, doubted: float) -> float:
+        """How many calls at once, after a round with a limit that is above the knee: fewer than `doubted`, too."""
+        depth = _DEPTH if self._done > 1 else _FIRST_DEPTH
+        return max(1.0, min(max(depth * min(knee, seen.limit), 0.5 * seen.limit), depth * doubted))
 
     def can_go_on(self, limit: float) -> bool:
         """Whether there is a call to be left out."""

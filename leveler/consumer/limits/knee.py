@@ -71,6 +71,8 @@ class Knee:
         # The last round that says what the rate is; and one with other calls at once, to compare with.
         self._held: Seen | None = None
         self._anchor: Seen | None = None
+        # Calls at once that have taught the base, while no others have: they may all have waited.
+        self._doubted = float("inf")
         # Whether this round repeats one, because what that one showed is not believed yet.
         self._is_second = False
         # Whether the others dip, too: the first dip and those on suspicion come at any time.
@@ -171,6 +173,7 @@ class Knee:
             limit, self._is_second = self._start_dip(seen), True
             return limit
         self._mode, self._anchor, self._is_second = _Mode.HOLD, None, False
+        self._doubted = float("inf")
         self._dips.end()
         if is_slower:  # the downstream has become slower meanwhile: no news of the base
             self._held = seen
@@ -193,7 +196,9 @@ class Knee:
         self._base.learn_cv(seen, round)
         if self._base.seconds is None:  # all began at once: the mean is of the quick ones, Little's law sees few ends
             self._base.learn(seen._replace(latency=(round.mean_seconds + seen.latency) / 2))
+            self._doubted = seen.limit
             return
+        self._doubted = float("inf")
         below, self._anchor = self._anchor, seen
         if (
             below is not None
@@ -246,7 +251,7 @@ class Knee:
 
     def _start_dip(self, seen: Seen) -> float:
         self._mode, self._is_second = _Mode.DIP, False
-        return self._dips.limit(seen, self.knee or seen.limit)
+        return self._dips.limit(seen, self.knee or seen.limit, self._doubted)
 
     # How long the next round is
 
