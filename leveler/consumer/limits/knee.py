@@ -18,6 +18,7 @@ import math
 from enum import Enum
 from typing import Final
 
+from leveler.consumer.limits.anchor import Anchor
 from leveler.consumer.limits.ceiling import Ceiling
 from leveler.consumer.limits.dips import Dips
 from leveler.consumer.limits.round import Plan, Round
@@ -30,15 +31,11 @@ _ROOT: Final = 0.35
 _RAMP_RUNS: Final = 12.0
 #: A latency that is so many times what chance explains need not be looked at twice.
 _CLEAR: Final = 1.5
-#: Between the latency of twice as many calls if nobody waits, and if all do.
-_HALFWAY: Final = 1.5
 #: Runs of a round that holds at least; and it is no longer than so many trips, however exact it should be.
 _ROUND_RUNS: Final = 20.0
 _ROUND_TRIPS: Final = 5.0
 #: After a second round trip with refusals, of the limit.
 _LESS: Final = 0.85
-#: So many fewer calls must be quicker, if any of them had waited.
-_FEWER: Final = 0.75
 #: A rate that has changed by less than that share is averaged with the one before.
 _CHANGE: Final = 0.25
 #: Nobody waits at a latency up to so many bases.
@@ -68,9 +65,9 @@ class Knee:
         self._base = Unqueued()
         self._ceiling = Ceiling()
         self._dips = Dips(wall_seconds)
-        # The last round that says what the rate is; and one with other calls at once, to compare with.
+        self._anchor = Anchor(self._base)
+        # The last round that says what the rate is.
         self._held: Seen | None = None
-        self._anchor: Seen | None = None
         # Calls at once that have taught the base, while no others have: they may all have waited.
         self._doubted = float("inf")
         # Whether this round repeats one, because what that one showed is not believed yet.
@@ -118,7 +115,8 @@ class Knee:
     def resumed(self, limit: float, goal: float) -> None:
         self._mode, self._goal = _Mode.RAMP, goal
         self._ceiling.lift()
-        self._anchor, self._is_second = None, False
+        self._anchor.lift()
+        self._is_second = False
         self.plan = self._ramping(limit, self._base.seconds or math.inf)
 
     # The modes
@@ -132,7 +130,7 @@ class Knee:
     def _ramp(self, now: float, seen: Seen, round: Round) -> float:
         # Little's law instead of the mean: those that go on for long have not ended yet, and count.
         seen = seen._replace(latency=round.inside_seconds / seen.runs)
-        bearable = self._bearable(seen)
+        bearable = self._base.bearable(seen.runs)
         if seen.latency > bearable:
             if not self._is_second and seen.latency < _CLEAR * bearable:
                 self._is_second = True
@@ -152,7 +150,7 @@ class Knee:
         if self._is_due and seen.runs < self.plan.runs:
             self._held = self._held or seen
             return self._start_dip(self._held._replace(limit=seen.limit))
-        proven = self._check(seen)
+        proven = self._anchor.check(seen)
         self._held = self._smoothed(proven or seen)
         if proven is None or self._is_due:
             return self._start_dip(seen)
@@ -172,7 +170,8 @@ class Knee:
             self._held = seen if is_slower else seen._replace(per_second=max(seen.per_second, held.per_second))
             limit, self._is_second = self._start_dip(seen), True
             return limit
-        self._mode, self._anchor, self._is_second = _Mode.HOLD, None, False
+        self._mode, self._is_second = _Mode.HOLD, False
+        self._anchor.lift()
         self._doubted = float("inf")
         self._dips.end()
         if is_slower:  # the downstream has become slower meanwhile: no news of the base
@@ -186,11 +185,6 @@ class Knee:
 
     # What it makes of that
 
-    def _bearable(self, seen: Seen) -> float:
-        """The latency up to which nobody need have waited."""
-        base = self._base.seconds
-        return float("inf") if base is None else base * (1 + self._base.noise(seen.runs))
-
     def _learn_in_ramp(self, seen: Seen, round: Round) -> None:
         """The first round, for there is nothing better; then each one when twice as many calls were as quick."""
         self._base.learn_cv(seen, round)
@@ -199,14 +193,7 @@ class Knee:
             self._doubted = seen.limit
             return
         self._doubted = float("inf")
-        below, self._anchor = self._anchor, seen
-        if (
-            below is not None
-            and self._goal == float("inf")
-            and seen.limit > below.limit
-            and seen.latency < _HALFWAY * below.latency
-        ):
-            self._base.learn(below)
+        self._anchor.climb(seen, teaches=self._goal == float("inf"))
 
     def _target(self, limit: float) -> float:
         knee, held, base = self.knee, self._held, self._base.seconds
@@ -220,28 +207,6 @@ class Knee:
             target = max(target, int(limit) + 1.0)  # a tenth of it is less than one
         target = min(target, self._ceiling.limit)
         return min(max(target, 0.5 * limit), 1.5 * limit)
-
-    def _check(self, seen: Seen) -> Seen | None:
-        """What the rate of this round proves. None: the calls are fewer now, and no quicker. So nobody had waited, or
-        others are in line too: only a dip can tell."""
-        anchor = self._anchor
-        if anchor is None or seen.latency > anchor.latency * (1 + self._base.noise(seen.runs)):
-            self._anchor = seen
-            return seen
-        share = seen.limit / anchor.limit
-        if _FEWER < share < 1 / _FEWER:
-            return seen
-        self._anchor = seen
-        if share > 1:
-            if seen.latency < anchor.latency * (1 + share) / 2:  # so many more, and as quick: nobody had waited
-                self._base.learn(anchor)
-            return seen
-        if seen.latency < anchor.latency * (1 + share) / 2 or seen.latency < (self._base.seconds or 0.0):
-            return seen
-        if self._base.is_proven:
-            return None
-        self._base.correct(seen)
-        return anchor
 
     def _smoothed(self, seen: Seen) -> Seen:
         """Small changes of the rate are mostly chance."""

@@ -53,6 +53,10 @@ class Unqueued:
         """By what share of itself the mean of so many calls that do not wait may differ from it."""
         return TOLERANCE + 2 * self.cv * math.sqrt(1 / runs + 1 / max(self._runs, 1.0))
 
+    def bearable(self, runs: int) -> float:
+        """The latency of so many calls up to which nobody need have waited."""
+        return math.inf if self.seconds is None else self.seconds * (1 + self.noise(runs))
+
     def forget(self) -> None:
         """What was known counts no more than the next round."""
         self._runs = 0.0
