@@ -51,8 +51,9 @@ async def consume(trace: Trace, concurrency: int | Adaptive, seed: int) -> dict[
 
 @asynccontextmanager
 async def _downstream(trace: Trace, seed: int) -> AsyncIterator[Connections]:
-    """In a process of its own."""
-    words = [msgspec.json.encode(trace.shape), msgspec.json.encode(trace.capacity.steps), str(seed).encode()]
+    """In a process of its own, with the service times that it has in virtual time."""
+    chance = f"downstream {trace.name} {seed}"
+    words = [msgspec.json.encode(trace.shape), msgspec.json.encode(trace.capacity.steps), chance.encode()]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.benchmarks.leveling.real.server", *words, stdout=asyncio.subprocess.PIPE
     )

@@ -1,6 +1,6 @@
 """The downstream behind a socket: 200 when it has served, 503 when it refuses; its counts under /counts.
 
-python -m tests.benchmarks.leveling.real.server SHAPE STEPS SEED    prints its port
+python -m tests.benchmarks.leveling.real.server SHAPE STEPS CHANCE    prints its port; CHANCE seeds the service times
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Counts(msgspec.Struct):
     inside_seconds: float
 
 
-async def serve(shape: Shape, steps: list[tuple[float, float]], seed: int) -> None:
+async def serve(shape: Shape, steps: list[tuple[float, float]], chance: str) -> None:
     clock = SystemClock()
-    called = downstream(shape, clock, random.Random(seed))
+    called = downstream(shape, clock, random.Random(chance))
     begun = False
 
     def begin() -> None:
@@ -79,6 +79,6 @@ if __name__ == "__main__":
         serve(
             msgspec.json.decode(sys.argv[1], type=Shape),
             msgspec.json.decode(sys.argv[2], type=list[tuple[float, float]]),
-            int(sys.argv[3]),
+            sys.argv[3],
         )
     )
