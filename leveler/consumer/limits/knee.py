@@ -5,11 +5,12 @@ that does not wait. The limit is that and a little more.
     hold    rounds of some round trips; each gives the knee in one step
     dip     a few round trips with fewer calls, now and then: what the latency is when nobody waits
 
-What a latency means is never believed without a check. A ramp that meets a higher latency looks once more, and what it
-met before counts as the base only where twice as many calls were as quick. Fewer or more calls at once with the same
-latency each: nobody waited, so the base was too low. A dip that makes every call quicker in proportion: everybody still
-waits, so it dips on; and it dips once more before it takes a higher latency for the base. Noise is told from change by
-the coefficient of variation: heavy tails make rounds longer, not wrong.
+What a latency means is never believed without a check. A ramp that meets a higher latency looks once more, and what
+it met before counts as the base only where twice as many calls were as quick; what only its first calls have shown is
+looked at with fewer. Fewer or more calls at once with the same latency each: nobody waited, so the base was too low.
+A dip that makes every call quicker in proportion: everybody still waits, so it dips on; and it dips once more before
+it takes a higher latency for the base. Noise is told from change by the coefficient of variation: heavy tails make
+rounds longer, not wrong.
 """
 
 from __future__ import annotations
