@@ -60,9 +60,14 @@ class Buffer:
                     self._lanes.setdefault(key, deque()).append(held)
 
     def put(self, held: Sequence[Held]) -> None:
-        """Let workers have `held`, each as soon as it is the first of its lane."""
+        """Let workers have `held`, each as soon as it is the first of its lane.
+
+        They wake in the loop's next turn but one: before they keep it busy, whoever put these may ask for more, which
+        the broker fetches meanwhile.
+        """
         self._ready.extend(self._leading(held) if self.ordered else held)
-        self._wake_worker()
+        if self._workers:
+            asyncio.get_running_loop().call_soon(self._wake_worker)
 
     def put_first(self, held: Sequence[Held]) -> None:
         """The same, ahead of everything else: they have waited already."""

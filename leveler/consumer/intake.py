@@ -152,7 +152,6 @@ class Intake:
             admitted = self._admit(receiver, deliveries)
             if admitted:
                 self._buffer.put(admitted)
-                await asyncio.sleep(0)  # let workers have them before the next credit is counted
 
     async def stop(self) -> None:
         """Stop the flow, and return when the receive under way has ended: no more deliveries come. First `pause` or

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import cast
+
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
-from leveler.consumer.intake import Demand, next_hold
+from leveler.adapter import Delivery, Receiver
+from leveler.clock import SystemClock
+from leveler.consumer.buffer import Buffer
+from leveler.consumer.held import Held
+from leveler.consumer.intake import Demand, Intake, next_hold
+from leveler.consumer.limits import Gate, Limits
+from leveler.message import Message
 
 counts = st.integers(0, 5000)
 demands = st.builds(
@@ -113,3 +124,67 @@ def test_growing_to_any_size_takes_few_changes() -> None:
 
 def test_nothing_wanted_holds_nothing() -> None:
     assert next_hold(64, 0, 100) == 0
+
+
+# Asking.
+
+
+class Endless:
+    """The side of a receiver that the intake sees; its answers take a turn of the loop."""
+
+    def __init__(self, told: list[str]) -> None:
+        self.told = told
+
+    async def hold(self, limit: int) -> None: ...
+
+    async def receive(self, credit: int, wait_seconds: float) -> Sequence[Delivery]:
+        self.told.append("asked")
+        await asyncio.sleep(0)
+        self.told.append("answered")
+        message = Message(id="1", body=b"", time=datetime(2030, 1, 1, tzinfo=UTC))
+        return [Delivery(message, 1, 30.0, None) for _ in range(credit)]
+
+
+def test_more_is_asked_for_before_workers_begin_with_what_came() -> None:
+    """Handlers that do not wait keep the loop busy: what is asked for after them, nobody fetches meanwhile."""
+    told, held = list[str](), list[Held]()
+
+    def admit(receiver: Receiver, deliveries: Sequence[Delivery]) -> list[Held]:
+        some = [Held(delivery, receiver) for delivery in deliveries]
+        held.extend(some)
+        return some
+
+    async def watch(anything: bool) -> None: ...
+
+    async def work() -> None:
+        for _ in range(8):
+            batch = await buffer.take(lambda: 4)
+            told.append("handled")
+            del held[: len(batch)]
+            await asyncio.sleep(0)
+        intake.close()
+
+    async def story() -> None:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            tasks.create_task(work())
+            tasks.create_task(intake.run(cast(Receiver, Endless(told))))
+
+    clock = SystemClock()
+    buffer = Buffer(ordered=False, on_taken=lambda: intake.changed())
+    intake = Intake(
+        clock,
+        buffer,
+        Limits([Gate("orders", [], clock)]),
+        held=lambda: len(held),
+        capacity=16,
+        deadline_seconds=10.0,
+        admit=admit,
+        most=lambda: 1000.0,
+        watch=watch,
+        on_ready=lambda: None,
+        on_unavailable=lambda error: None,
+    )
+    asyncio.run(story())
+    second = told.index("answered", told.index("answered") + 1)  # before that the broker is told to let us have more
+    assert told[second : second + 3] == ["answered", "asked", "handled"]
+    assert told.count("handled") == 8
