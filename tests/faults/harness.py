@@ -11,6 +11,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,8 @@ class Outcome:
 
 #: About how long the pause before a fault is.
 _PAUSE_SECONDS = 0.35
+#: How soon the end of a worker is noticed while a fault is on.
+_REVIVE_SECONDS = 0.1
 
 
 class Harness:
@@ -167,12 +170,24 @@ class Harness:
         """Make it happen, where somebody consumes, and count how often it did."""
         self._until_ready(1)
         notes = _Notes(self._ledger, fault.name)
-        fault.make(notes)
+        own = fault not in self._subject.faults
+        if own:
+            fault.make(notes)
+        else:
+            self._meanwhile(lambda: fault.make(notes))
         if notes.strikes:
             self._ledger.write(OVER, "broker", fault.name)
-        own = fault not in self._subject.faults
         self._done[fault.name] += own or notes.strikes
         self._missed[fault.name] += not own and not notes.strikes
+
+    def _meanwhile(self, act: Callable[[], None]) -> None:
+        """Do it. Whoever a killer ends meanwhile is started again: only then a broker that is back finds anybody."""
+        with ThreadPoolExecutor(1) as beside:
+            acting = beside.submit(act)
+            while not acting.done():
+                self._revive()
+                wait([acting], _REVIVE_SECONDS)
+        acting.result()
 
     def _kill(self) -> None:
         worker = self._pick("SIGKILL")
@@ -182,7 +197,7 @@ class Harness:
     def _freeze(self) -> None:
         worker = self._pick("SIGSTOP")
         worker.send_signal(signal.SIGSTOP)
-        time.sleep(self._subject.lease_seconds * 1.5)
+        self._meanwhile(lambda: time.sleep(self._subject.lease_seconds * 1.5))
         worker.send_signal(signal.SIGCONT)
 
     def _terminate(self) -> None:
