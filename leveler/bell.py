@@ -1,4 +1,4 @@
-"""Bell: ends the wait of a receiver for something to hand out, or of whoever waits before another one is made."""
+"""Bell: ends the wait of a receiver for something to hand out, or of whoever waits before it asks again."""
 
 from __future__ import annotations
 
@@ -21,6 +21,11 @@ class Bell:
 
     def ring(self) -> None:
         self._rung.set()
+
+    @property
+    def is_rung(self) -> bool:
+        """Whether nobody has cleared it since."""
+        return self._rung.is_set()
 
     def clear(self) -> None:
         """Forget what was rung so far."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from leveler.adapter import Delivery, Receiver
+from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.consumer.buffer import Buffer
 from leveler.consumer.held import Held
@@ -100,7 +101,7 @@ class Intake:
         self._on_ready = on_ready
         self._on_unavailable = on_unavailable
         self._buffer = buffer
-        self._changed = asyncio.Event()
+        self._bell = Bell(clock)
         self._flow = asyncio.Lock()
         self._resting = asyncio.Event()
         self._resting.set()
@@ -113,8 +114,8 @@ class Intake:
 
     def changed(self) -> None:
         """Something that decides the credit may have changed."""
-        if not self._changed.is_set():
-            self._changed.set()
+        if not self._bell.is_rung:
+            self._bell.ring()
             if self._memory is not None:
                 self._allow(self._memory)
 
@@ -134,7 +135,7 @@ class Intake:
     async def _ask(self, receiver: Receiver) -> None:
         retry_seconds = _FIRST_RETRY_SECONDS
         while not self._closed.is_set():
-            self._changed.clear()
+            self._bell.clear()
             credit = self._credit()
             if credit < 1:
                 await self._wait_for_change()
@@ -192,13 +193,10 @@ class Intake:
         """Until something happened, or time alone has made credit: rate tokens come without an event."""
         wait = self._limits.wait()
         if wait in (0.0, float("inf")) or self._stopped:
-            await self._changed.wait()
-            return
-        timer = self._clock.call_later(max(wait - HORIZON_SECONDS, _SHORTEST_WAIT_SECONDS), self._changed.set)
-        try:
-            await self._changed.wait()
-        finally:
-            timer.cancel()
+            await self._bell.wait()
+        else:
+            soon = max(wait - HORIZON_SECONDS, _SHORTEST_WAIT_SECONDS)
+            await self._bell.wait(self._clock.monotonic() + soon)
 
     async def _rest(self, seconds: float) -> None:
         """Leave the broker alone for so long, or until `close`."""
