@@ -64,8 +64,10 @@ async def within(seconds: float, what: str) -> AsyncIterator[None]:
 def refused(error: ChannelClosed, what: str) -> LevelerError:
     """What the broker has against `what`. Raise it ``from error``."""
     reason = _reason(error.text)
-    if error.code == NOT_FOUND:
+    if error.code == NOT_FOUND and "no queue" in error.text:
         return QueueNotFound(f"{what} does not exist: declare it with declare: create, or check its name")
+    if error.code == NOT_FOUND:  # it exists: its node is away, or somebody else is just declaring it
+        return BrokerUnavailable(f"{what}: {reason}")
     if error.code == ACCESS_REFUSED:
         return AccessDenied(f"{what}: {reason}: give this user configure, write and read permissions")
     if error.code == RESOURCE_LOCKED:

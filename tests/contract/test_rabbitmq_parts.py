@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from leveler_rabbitmq import delays, tables, topology
 from leveler_rabbitmq.address import address_of
 from leveler_rabbitmq.envelope import id_of, open_up, seal
-from leveler_rabbitmq.errors import ChannelClosed
+from leveler_rabbitmq.errors import ChannelClosed, refused
 from leveler_rabbitmq.tags import Tags
 from leveler_rabbitmq.windows import REFUSED, RETURNED, Fate, Name, Windows
 from pamqp import commands, header
 
 from leveler.adapter import QueueSpec
-from leveler.errors import ConfigError, InvalidMessage
+from leveler.errors import BrokerUnavailable, ConfigError, InvalidMessage, LevelerError, QueueNotFound
 from leveler.message import Message
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
@@ -312,3 +312,21 @@ def test_what_is_adopted_is_declared_as_the_queue_has_it() -> None:
         assert found is not None
         arguments = topology.adopt(arguments, found)
     assert arguments == {"x-queue-type": "quorum", "x-dead-letter-exchange": "dlx"}
+
+
+# ---- refusals
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("no queue 'orders' in vhost '/'", QueueNotFound),
+        ("home node 'rabbit@one' of durable queue 'orders' in vhost '/' is down or inaccessible", BrokerUnavailable),
+        ("failed to perform operation on queue 'orders' in vhost '/' due to timeout", BrokerUnavailable),
+    ],
+)
+def test_a_queue_that_cannot_be_had_now_is_not_one_that_does_not_exist(said: str, meant: type[LevelerError]) -> None:
+    """Two workers that declare a new queue at the same moment hear it, too."""
+    error = refused(ChannelClosed(404, f"NOT_FOUND - {said}"), "queue 'orders'")
+    assert type(error) is meant
+    assert "'orders'" in str(error)
