@@ -9,7 +9,7 @@ import socket
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from leveler.adapter import Adapter, Capabilities, QueueSpec
 from leveler.clock import Clock
@@ -21,8 +21,8 @@ from leveler.consumer.report import ConsumerHealth
 from leveler.deadletter import DeadLetters
 from leveler.discovery import find
 from leveler.downstreams import Downstreams
-from leveler.errors import ConfigError
-from leveler.events import Observers
+from leveler.errors import BrokerUnavailable, ConfigError
+from leveler.events import Observers, log
 from leveler.message import check_queue_name
 from leveler.monitor.depths import Depths
 from leveler.monitor.figures import AppFigures, ConsumerFigures, DepthFigures, QueueFigures
@@ -30,6 +30,9 @@ from leveler.pressure import Pressure
 from leveler.producer import Producer
 from leveler.settings import DEFAULT_BATCH_WAIT_SECONDS, BrokerSettings, ConsumerSettings, Settings
 from leveler.units import duration
+
+#: Between two tries to declare a queue.
+_DECLARE_AGAIN_SECONDS: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -223,14 +226,29 @@ class Runtime:
             broker.url, clock=self.clock, deadline_seconds=broker.deadline_seconds, extra_options=broker.options
         )
 
+    def _adapter_of(self, name: str) -> Adapter:
+        broker = self.settings.queue(name).broker
+        if (adapter := self._adapters.get(broker)) is None:
+            known = ", ".join(sorted(self._adapters)) or "none"
+            raise ConfigError(f"queue {name!r} is on broker {broker!r}, which is not configured; known: {known}")
+        return adapter
+
+    async def _queue_in_time(self, name: str) -> DeclaredQueue:
+        """Like `queue`, for a worker, which may have started together with its broker, and with others that want the
+        same new queue: a broker that cannot declare it yet is asked again, within the deadline of its adapter."""
+        give_up_at = self.clock.monotonic() + self._adapter_of(name).deadline_seconds
+        while True:
+            try:
+                return await self.queue(name)
+            except BrokerUnavailable as error:
+                if self.clock.monotonic() + _DECLARE_AGAIN_SECONDS > give_up_at:
+                    raise
+                log.warning("%s: not declared yet, tried again: %s", name, error)
+            await self.clock.sleep(_DECLARE_AGAIN_SECONDS)
+
     async def _declare(self, name: str) -> DeclaredQueue:
         settings = self.settings.queue(name)
-        adapter = self._adapters.get(settings.broker)
-        if adapter is None:
-            known = ", ".join(sorted(self._adapters)) or "none"
-            raise ConfigError(
-                f"queue {name!r} is on broker {settings.broker!r}, which is not configured; known: {known}"
-            )
+        adapter = self._adapter_of(name)
         spec = self.settings.spec(name)
         can = await adapter.declare(spec)
         check_lease(name, spec.lease_seconds, settings.timeout_seconds, can)
@@ -257,7 +275,7 @@ class Runtime:
         return DeclaredQueue(spec, adapter, can, producer)
 
     async def _consumer(self, name: str, state: Any) -> Consumer:
-        queue = await self.queue(name)
+        queue = await self._queue_in_time(name)
         limits, workers = self._downstreams.limits(name, self.settings.consumer(name), queue.can)
         around = Surroundings(
             adapter=queue.adapter,

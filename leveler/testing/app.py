@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from dataclasses import replace
 from typing import Any, Self, TypeVar, Unpack
 
@@ -31,6 +31,7 @@ from leveler.testing.clock import VirtualClock, quiet
 from leveler.testing.faults import FaultPlan, FaultyAdapter
 
 E = TypeVar("E", bound=Event)
+T = TypeVar("T")
 
 #: Handlers may do real work in a test, on a real network even; one that never ends is told apart by this.
 _PATIENCE_SECONDS = 10.0
@@ -74,7 +75,7 @@ class TestApp:
             self.app._observers.remove(self._see)
             raise
         try:
-            await self._runtime.consume(None, self.app._state)
+            await self._pass_time(self._runtime.consume(None, self.app._state))
         except BaseException:
             await self._end()
             raise
@@ -109,9 +110,7 @@ class TestApp:
         long as it takes. It is also how ``async with`` ends, without any time for handlers that still run."""
         if self._runtime is None:
             return 0
-        draining = asyncio.ensure_future(self._runtime.drain(drain_seconds))
-        await self._pass_time_until(draining)
-        return draining.result()
+        return await self._pass_time(self._runtime.drain(drain_seconds))
 
     async def drain(self) -> None:
         """Until every message that may be handled now has been. Delayed ones stay: `advance` to them.
@@ -196,19 +195,21 @@ class TestApp:
     def _see(self, event: Event) -> None:
         self.events.append(event)
 
-    async def _pass_time_until(self, done: asyncio.Future[Any]) -> None:
-        """Let time pass, and give handlers that do real work a little real time on the way."""
+    async def _pass_time(self, work: Awaitable[T]) -> T:
+        """The result of `work`. Time passes as far as it waits for it, and handlers that do real work get a little real
+        time on the way."""
+        done = asyncio.ensure_future(work)
         give_up_at = time.monotonic() + _PATIENCE_SECONDS
         while time.monotonic() < give_up_at:
             await quiet()
             if done.done():
-                return
+                return done.result()
             if self._running():
                 await asyncio.sleep(0.005)
             if not done.done() and (due := self.clock.next_due()) is not None:
                 await self.clock.advance(due)
         done.cancel()
-        raise TimeoutError(f"the consumers have not stopped after {_PATIENCE_SECONDS:.0f} s")
+        raise TimeoutError(f"the consumers have not started, or not stopped, within {_PATIENCE_SECONDS:.0f} s")
 
     def _running(self) -> bool:
         return any(consumer.health().running for consumer in self._started().consumers.values())

@@ -47,7 +47,7 @@ async def crash(t: TestApp) -> None:
     called = len(t.faults.calls)
     for task in tasks:
         task.cancel()
-    await t._pass_time_until(asyncio.gather(*tasks, return_exceptions=True))
+    await t._pass_time(asyncio.gather(*tasks, return_exceptions=True))
     for loop in loops:  # what outlived its first cancellation
         loop.cancel()
     await quiet()

@@ -238,8 +238,8 @@ async def test_an_app_that_cannot_start_leaves_nothing_behind_and_can_start_late
     app = stage.app(handle, leveler={"lifespan": lifespan})
     for verb in ("connect", "declare"):
         t = stage.run(app)
-        t.faults.fail(verb, BrokerUnavailable("nobody answers"))
-        with pytest.raises(BrokerUnavailable, match="nobody answers"):
+        away = BrokerUnavailable("nobody answers")
+        with t.faults.failing(verb, away), pytest.raises(BrokerUnavailable, match="nobody answers"):
             async with t:
                 pytest.fail("it has started")
     assert life == ["begins", "ends"]
@@ -249,6 +249,31 @@ async def test_an_app_that_cannot_start_leaves_nothing_behind_and_can_start_late
         assert len(t.completed) == 1
     assert life == ["begins", "ends"] * 2
     assert len([event for event in t.events if isinstance(event, MessageCompleted)]) == 1
+
+
+async def test_a_worker_waits_a_moment_for_a_broker_that_cannot_declare_a_queue_yet(stage: Stage) -> None:
+    """It has just started itself, or several workers want the same new queue at once."""
+
+    async def handle(order: str) -> None: ...
+
+    t = stage.run(stage.app(handle))
+    t.faults.fail("declare", BrokerUnavailable("INTERNAL_ERROR"), times=3)
+    async with t:
+        assert t.clock.monotonic() < t.adapter.deadline_seconds
+        await t.send(QUEUE, "x")
+        await t.drain()
+        assert len(t.completed) == 1
+
+
+async def test_a_worker_whose_queue_is_refused_does_not_wait(stage: Stage) -> None:
+    async def handle(order: str) -> None: ...
+
+    t = stage.run(stage.app(handle))
+    t.faults.fail("declare", ConfigError("not like this"))
+    with pytest.raises(ConfigError, match="not like this"):
+        async with t:
+            pytest.fail("it has started")
+    assert t.clock.monotonic() == 0.0
 
 
 async def test_a_lifespan_that_fails_leaves_nothing_behind(stage: Stage) -> None:
