@@ -66,8 +66,7 @@ async def queue(url: str, deadline: float = 5.0) -> AsyncIterator[tuple[Adapter,
 
 
 async def _declared(adapter: Adapter, spec: QueueSpec) -> None:
-    """A server that is busy, or has just been broken, crashes at times over a quorum queue that begins, and says
-    INTERNAL_ERROR. Whoever starts an app starts it again then."""
+    """A server too busy to make a quorum queue in five seconds says INTERNAL_ERROR. A worker asks again then."""
     for _ in range(2):
         try:
             await adapter.declare(spec)
@@ -249,6 +248,29 @@ def test_tls_is_verified(tls: tuple[int, Path]) -> None:
         with pytest.raises(ConfigError, match=told) as refused:
             asyncio.run(run(host, query))
         assert not isinstance(refused.value, ssl.SSLError)
+
+
+def stall(server: Server, process: str, *, seconds: int) -> None:
+    """As a slow disk does: whoever asks that process of the server's for something waits so long."""
+    later = f"spawn(fun() -> timer:sleep({seconds * 1000}), sys:resume({process}) end)"
+    server.admin("eval", f"sys:suspend({process}), {later}.")
+
+
+def test_a_server_too_slow_to_make_a_queue_is_unavailable_and_makes_it_when_asked_again(own: Server) -> None:
+    async def run() -> None:
+        async with find(own.url, clock=SystemClock(), deadline_seconds=20.0) as adapter:
+            spec = QueueSpec(name=f"slow-{uuid.uuid4().hex[:12]}")
+            stall(own, "ra_log_meta", seconds=8)
+            with pytest.raises(BrokerUnavailable, match="INTERNAL_ERROR"):
+                await adapter.declare(spec)
+            await adapter.declare(spec)
+            await adapter.sender(spec).send(messages(1))
+            receiver = adapter.receiver(spec, capacity=1)
+            await receiver.complete(await take(receiver, 1))
+            await receiver.close()
+            await adapter.drop(spec)
+
+    asyncio.run(run())
 
 
 # ---- a queue that has lost its leader
