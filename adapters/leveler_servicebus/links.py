@@ -114,6 +114,11 @@ class Link:
             wrong = translate(error, self._place)
             raise (BrokerUnavailable(str(wrong)) if isinstance(wrong, Unanswered) else wrong) from error
 
+    async def doubt(self) -> None:
+        """End it if it idles: nobody may be there any more. Who is asking something finds that out alone."""
+        if not self._busy.locked():
+            await self.drop()
+
     async def drop(self) -> None:
         """End it. What has come and was not taken from it goes back at once, uncounted."""
         if self._open is None:
@@ -125,7 +130,16 @@ class Link:
         await asyncio.wait({closing}, timeout=_FAREWELL_SECONDS)
 
 
-class Taking(Link):
+class Probing(Link):
+    """A link to a queue that one may look into."""
+
+    async def probe(self) -> None:
+        """A question whose answer shows that there is still somebody at the other end, if none is being asked."""
+        if not self._busy.locked():
+            await self.ask(lambda receiver: receiver.peek_messages(1, timeout=self.deadline_seconds))
+
+
+class Taking(Probing):
     """Takes messages."""
 
     async def take(self, count: int, wait_seconds: float) -> Sequence[ServiceBusReceivedMessage]:
@@ -153,12 +167,8 @@ class Taking(Link):
         except Exception:  # what has been taken is ours all the same
             await self.drop()
 
-    async def probe(self) -> None:
-        """A question whose answer shows that there is still somebody at the other end."""
-        await self.ask(lambda receiver: receiver.peek_messages(1, timeout=self.deadline_seconds))
 
-
-class Settling(Link):
+class Settling(Probing):
     """Settles messages and renews their locks, many at once."""
 
     async def settle(self, status: Status, tokens: Sequence[Any], *, reason: str = "", description: str = "") -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from azure.servicebus import ServiceBusReceivedMessage
 
-from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver, Sender
+from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.errors import BatchError, BrokerUnavailable, LeaseLost, LevelerError, ReceiverLost, Unsupported
@@ -18,6 +18,7 @@ from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.envelope import open_up
 from leveler_servicebus.links import Settling, Status, Taking
 from leveler_servicebus.receipt import Receipt
+from leveler_servicebus.sender import ServiceBusSender
 from leveler_servicebus.settlement import alike, settle
 
 #: How long the library waits at a time: nothing else ends its wait.
@@ -48,7 +49,7 @@ class ServiceBusReceiver(Receiver):
         queue: QueueSpec,
         taking: Taking,
         settling: Settling,
-        copies: Sender,
+        copies: ServiceBusSender,
         clock: Clock,
         *,
         clocks: Clocks,
@@ -175,13 +176,24 @@ class ServiceBusReceiver(Receiver):
         if came:
             self._heard_at = now
         elif now - self._heard_at > self._silence:
-            await self._taking.probe()
-            self._heard_at = self._clock.monotonic()
+            await self._probe()
         deliveries = [self._delivery(raw, now) for raw in came]
         # The lock of one that has lain about for too long is over already.
         deliveries = [delivery for delivery in deliveries if delivery.leased_until > now]
         self._holdings.add(delivery.receipt for delivery in deliveries)
         return deliveries
+
+    async def _probe(self) -> None:
+        """Whether there is still somebody at the other end, of the link that settles, too: it idles as well.
+
+        The library hears a connection end, and nothing else: it lets no idle timeout be set, and would not count the
+        empty frames that keep a connection alive. What copies are sent over cannot be asked anything.
+        """
+        asked = await asyncio.gather(self._taking.probe(), self._settling.probe(), return_exceptions=True)
+        if wrong := [error for error in asked if error is not None]:
+            await self._copies.doubt()
+            raise wrong[0]
+        self._heard_at = self._clock.monotonic()
 
     def _waited(self, raw: ServiceBusReceivedMessage) -> float:
         """How long it had been in the queue when it was locked, by the service's clock alone."""

@@ -57,6 +57,10 @@ class ServiceBusSender(Sender):
         if failed:
             raise BatchError(failed)
 
+    async def doubt(self) -> None:
+        """Nobody may be there any more, others have found."""
+        await self._link.doubt()
+
     async def _send(self, sealed: Sequence[ServiceBusMessage]) -> None:
         await self._link.ask(lambda sender: _together(sender, sealed))
 

@@ -7,7 +7,7 @@ import json
 import urllib.request
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -29,6 +29,8 @@ from leveler.testing.contract import UrlTarget, run
 from tests.containers.find import server
 from tests.containers.keeper import Kept
 from tests.containers.port import free_ports
+from tests.faults.wire.amqp1 import Amqp1Conversation
+from tests.faults.wire.proxy import Proxy
 
 
 def opened(url: str) -> ServiceBusAdapter:
@@ -63,6 +65,28 @@ async def received(receiver: Receiver, within: float = 8.0) -> Delivery:
                     return delivery
             except BrokerUnavailable:
                 continue
+
+
+def test_a_receiver_finds_out_that_nobody_is_there_at_the_other_end_of_any_of_its_links(servicebus: Kept) -> None:
+    async def play(proxy: Proxy) -> None:
+        url = servicebus.url.replace(f":{port}", f":{proxy.port}", 1)
+        async with declared(f"{url}&silence_seconds=1") as (adapter, queue):
+            receiver = adapter.receiver(queue, capacity=1)
+            await adapter.sender(queue).send([message()])
+            await receiver.complete([await received(receiver)])
+            proxy.half_open()
+            assert proxy.silent == 3  # that of its sender is used for its copies, too
+            async with asyncio.timeout(30):
+                while proxy.silent:
+                    with suppress(BrokerUnavailable):
+                        await receiver.receive(1, 1.0)
+            await adapter.sender(queue).send([message()])
+            await receiver.complete([await received(receiver)])
+            await receiver.close()
+
+    port = urlsplit(servicebus.url).port or 0
+    with Proxy(free_ports(), port, Amqp1Conversation) as proxy:
+        asyncio.run(play(proxy))
 
 
 async def refused(verb: Awaitable[object]) -> Exception:
