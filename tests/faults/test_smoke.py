@@ -125,10 +125,18 @@ def test_nothing_is_lost_when_workers_and_the_broker_fail(subject: str) -> None:
     assert verdict.sent == verdict.accepted == plan.messages
 
 
-@pytest.mark.parametrize("subject", sorted(ORDERED - {"servicebus"}))  # sessions take two minutes: --ordered
+@pytest.mark.parametrize("subject", sorted(ORDERED))
 def test_the_order_per_key_is_kept_when_workers_and_the_broker_fail(subject: str) -> None:
-    messages = MESSAGES.get(subject, 3000)
-    plan = Plan(messages=messages, faults=6, killers=1, seed=7, poison_share=0.0, ordered=True, kinds=KINDS[subject])
+    takes_long = subject == "servicebus"  # a key is a session, with a link of its own; the whole run: --ordered
+    plan = Plan(
+        messages=300 if takes_long else MESSAGES.get(subject, 3000),
+        faults=4 if takes_long else 6,
+        killers=0 if takes_long else 1,
+        seed=7,
+        poison_share=0.0,
+        ordered=True,
+        kinds=KINDS[subject],
+    )
     verdict = judged(subject, plan).verdict
     assert not verdict.violations()
     assert verdict.flight.hits + verdict.flight.at_risk > 0
