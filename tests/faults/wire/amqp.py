@@ -42,6 +42,8 @@ _GREETING: Final = b"AMQP"
 class AmqpConversation:
     """One connection."""
 
+    listens = True
+
     def __init__(self) -> None:
         self.requests = _Direction(REQUESTS).units
         self.replies = _Direction(REPLIES).units

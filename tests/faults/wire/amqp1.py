@@ -23,10 +23,13 @@ RENEW_REPLY: Final = "renew reply"
 
 _HEADER: Final = b"AMQP"
 _HEADER_BYTES: Final = 8
+_FLOW: Final = 0x13
 _TRANSFER: Final = 0x14
 _DISPOSITION: Final = 0x15
 _ASKED: Final = {b"com.microsoft:update-disposition": SETTLE, b"com.microsoft:renew-lock": RENEW}
 _ANSWERS: Final = {SETTLE: SETTLE_REPLY, RENEW: RENEW_REPLY}
+#: How the library's receivers call themselves when they open a connection.
+_RECEIVER: Final = b"SBReceiver-"
 #: In every request to a management node, the one of the credentials included, and in every answer of such.
 _OF_REQUESTS: Final = (b"com.microsoft:server-timeout", b"put-token")
 _OF_ANSWERS: Final = (b"statusCode", b"status-code")
@@ -39,11 +42,15 @@ class Amqp1Conversation:
         self._asked = b""
         self._answered = b""
         self._waiting = ""
+        #: There are no heartbeats: who only sends misses nobody until it sends.
+        self.listens = False
 
     def requests(self, data: bytes) -> Iterator[Unit]:
         data = self._asked + data
         while (end := _end(data)) is not None:
-            yield Unit(data[:end], self._name_of_request(data[:end]))
+            self.listens = self.listens or _RECEIVER in data[:end]
+            asks = _performative(data[:end]) not in (0, _FLOW, _DISPOSITION)
+            yield Unit(data[:end], self._name_of_request(data[:end]), asks=asks)
             data = data[end:]
         self._asked = data
 

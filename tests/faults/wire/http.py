@@ -37,6 +37,8 @@ class HttpConversation:
         is_empty: whether the body of a reply brings nothing.
     """
 
+    listens = True
+
     def __init__(
         self, name_of: Callable[[Request], str], is_empty: Callable[[bytes], bool] = lambda body: False
     ) -> None:

@@ -6,11 +6,11 @@ import asyncio
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
-from tests.faults.wire.unit import NewConversation, Unit
+from tests.faults.wire.unit import Conversation, NewConversation, Unit
 from tests.faults.wire.weather import CLEAR, Cut, Slow
 
 T = TypeVar("T")
@@ -89,7 +89,8 @@ class Proxy:
 
     @property
     def silent(self) -> int:
-        """How many clients are still waiting for somebody who says nothing any more."""
+        """How many clients are still waiting for somebody who says nothing any more. One that neither listens nor has
+        asked anything since it last heard something does not wait."""
         return self._call(lambda: sum(link.is_silent for link in self._links))
 
     @property
@@ -120,11 +121,11 @@ class Proxy:
         except OSError:
             writer.transport.abort()
             return
-        link = Link(client, server)
+        talk = self._conversation()
+        link = Link(client, server, talk)
         task = asyncio.current_task()
         assert task is not None
         self._links[link] = task
-        talk = self._conversation()
         directions = [
             self._pass(link, client[0], server[1], talk.requests),
             self._pass(link, server[0], client[1], talk.replies),
@@ -140,12 +141,15 @@ class Proxy:
         with suppress(ConnectionError):
             while data := await source.read(65536):
                 units = list(split(data))
+                link.comes(sink, units)
                 if self._swallows or link.is_mute(sink):
                     link.mute(sink)
                     continue
                 cut = await self._write(link, sink, units)
                 if cut is not None:
                     await self._happen(cut, link, sink)
+                else:
+                    link.came(sink)
         if not link.is_mute(sink):
             link.cut(reset=False)
 
@@ -211,10 +215,13 @@ Side = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 class Link:
     """One client's connection and the one to the server that belongs to it."""
 
-    def __init__(self, client: Side, server: Side) -> None:
+    def __init__(self, client: Side, server: Side, talk: Conversation) -> None:
         self._client = client[1]
         self._server = server[1]
+        self._talk = talk
         self._mute: set[asyncio.StreamWriter] = set()
+        #: Whether the client has asked something and nothing was said to it since.
+        self._asks = False
 
     def is_mute(self, sink: asyncio.StreamWriter) -> bool:
         return sink in self._mute
@@ -225,8 +232,16 @@ class Link:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the client hears nothing any more."""
-        return self._client in self._mute
+        """Whether the client hears nothing any more, and waits for it."""
+        return self._client in self._mute and (self._asks or self._talk.listens)
+
+    def comes(self, sink: asyncio.StreamWriter, units: Sequence[Unit]) -> None:
+        """They are on their way to that side."""
+        self._asks = self._asks or (sink is self._server and any(unit.asks for unit in units))
+
+    def came(self, sink: asyncio.StreamWriter) -> None:
+        """All that was on its way has come."""
+        self._asks = self._asks and sink is self._server
 
     def lose_server(self) -> None:
         """The server sees the end; the client goes on talking to nobody."""

@@ -29,6 +29,8 @@ class RespConversation:
         name_of: what to call a command, from its words. By default the command itself, in capitals.
     """
 
+    listens = True
+
     def __init__(self, name_of: Callable[[Sequence[bytes]], str] | None = None) -> None:
         self._name_of = name_of or (lambda words: words[0].decode(errors="replace").upper())
         self._asked = b""

@@ -48,6 +48,8 @@ class SqsConversation:
         mood: of the service.
     """
 
+    listens = True
+
     def __init__(self, mood: Mood) -> None:
         self._mood = mood
         self._asked = b""

@@ -168,6 +168,38 @@ def test_half_open_is_seen_by_the_server_only(proxy: Proxy, client: socket.socke
         assert answer(other) == OK
 
 
+class Talk(RespConversation):
+    """Of a client that waits for nothing but answers."""
+
+    listens = False
+
+
+def test_who_neither_listens_nor_asks_does_not_wait(server: Server) -> None:
+    with (
+        Proxy(free_ports(), server.port, Talk) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE_SECONDS) as client,
+    ):
+        client.sendall(GET)
+        assert answer(client) == OK
+        proxy.half_open()
+        assert is_silent(client)
+        assert proxy.silent == 0
+        client.sendall(GET)
+        assert is_silent(client)
+        assert proxy.silent == 1
+
+
+def test_who_waits_for_an_answer_waits(server: Server) -> None:
+    with (
+        Proxy(free_ports(), server.port, Talk) as proxy,
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=PATIENCE_SECONDS) as client,
+    ):
+        cut = proxy.cut(Cut("SET reply", "mute"))
+        client.sendall(SET)
+        assert cut.done.wait(PATIENCE_SECONDS)
+        assert proxy.silent == 1
+
+
 def test_a_black_hole_swallows_and_then_cuts(proxy: Proxy, client: socket.socket, server: Server) -> None:
     client.sendall(GET)
     assert answer(client) == OK

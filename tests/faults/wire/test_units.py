@@ -252,3 +252,17 @@ def test_what_service_bus_answers_is_called_by_what_was_asked() -> None:
         [reply] = talk.replies(frame(0x14, b"statusCode"))
         names += [unit.name, reply.name]
     assert names == ["settle", "settle reply", "renew", "renew reply", "", ""]
+
+
+def test_of_service_bus_clients_the_receivers_listen() -> None:
+    opens = [frame(0x10, b"SBSender-1"), frame(0x10, b"SBReceiver-1")]
+    talks = [Amqp1Conversation() for _ in opens]
+    for talk, opening in zip(talks, opens, strict=True):
+        list(talk.requests(opening))
+    assert [talk.listens for talk in talks] == [False, True]
+
+
+def test_a_flow_is_no_question_to_service_bus() -> None:
+    talk = Amqp1Conversation()
+    units = [unit for data in (frame(0x12, b""), frame(0x13, b""), frame(0x14, b"")) for unit in talk.requests(data)]
+    assert [unit.asks for unit in units] == [True, False, True]

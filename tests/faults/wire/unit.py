@@ -15,10 +15,17 @@ class Unit(NamedTuple):
     #: Whether the operation begins with it, and whether it ends with it: content takes several frames.
     first: bool = True
     last: bool = True
+    #: Of a request: whether there is an answer to it.
+    asks: bool = True
 
 
 class Conversation(Protocol):
     """Splits the two directions of one connection into units, whatever the chunks that they come in."""
+
+    @property
+    def listens(self) -> bool:
+        """Whether the client waits for something even when it has asked nothing: for deliveries, for a heartbeat."""
+        ...
 
     def requests(self, data: bytes) -> Iterator[Unit]:
         """The units that are complete with this chunk from the client."""
