@@ -26,7 +26,7 @@ HORIZON_SECONDS: Final = 0.1
 WAIT_SECONDS: Final = 5.0
 
 # Enough for handlers so quick that a trip to the broker is long beside them.
-_MIN_CAPACITY: Final = 1000
+_MIN_CAPACITY: Final = 1500
 _FIRST_RETRY_SECONDS: Final = 0.1
 _LAST_RETRY_SECONDS: Final = 2.0
 _SHORTEST_WAIT_SECONDS: Final = 0.001
@@ -49,11 +49,11 @@ class Demand:
         """How many to ask for now; 0 = do not ask.
 
         While the buffer still holds more than could be asked for, it is better to wait: few large receives cost
-        less than many small ones, and nobody is waiting for them. Never for more than half of what may be held: so
-        the broker fetches one half, and settles it, while handlers run on the other.
+        less than many small ones, and nobody is waiting for them. Never for more than a third of what may be held: so
+        the broker fetches one third and settles another while handlers run on the last.
         """
-        half = (self.capacity + 1) // 2
-        credit = min(self.startable - self.buffered, self.capacity - self.held, half)
+        third = (self.capacity + 2) // 3
+        credit = min(self.startable - self.buffered, self.capacity - self.held, third)
         return int(credit) if credit >= 1 and credit >= self.buffered else 0
 
 
@@ -256,6 +256,6 @@ def next_hold(current: int, wanted: int, capacity: int) -> int:
 
 
 def capacity_of(workers: int, memory: Memory | None = None) -> int:
-    """Most deliveries to be received and not settled: twice what can run, for what waits and what is being settled."""
-    capacity = max(_MIN_CAPACITY, 2 * workers)
+    """Most deliveries to be received and not settled: as many as can run, wait to run, and are being settled."""
+    capacity = max(_MIN_CAPACITY, 3 * workers)
     return capacity if memory is None else int(min(capacity, memory.capacity))

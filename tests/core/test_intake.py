@@ -69,8 +69,8 @@ def test_who_could_start_something_and_holds_nothing_always_asks(demand: Demand)
 
 
 @given(demand=demands)
-def test_the_broker_never_has_to_fetch_more_than_half_at_once(demand: Demand) -> None:
-    assert demand.credit() <= (demand.capacity + 1) // 2
+def test_the_broker_never_has_to_fetch_more_than_a_third_at_once(demand: Demand) -> None:
+    assert demand.credit() <= (demand.capacity + 2) // 3
 
 
 @given(demands, st.integers(0, 100))
