@@ -191,6 +191,25 @@ def test_a_latency_that_only_the_first_round_has_shown_is_looked_at_with_fewer_c
     assert knee.base_seconds == pytest.approx(0.1, rel=0.1)
 
 
+def test_first_calls_that_were_quick_by_chance_are_forgotten_where_fewer_are_slower() -> None:
+    knee = Knee()
+    assert knee.decide(0.4, 4.0, seen(12, 0.04, 4.0)) == 8
+    dipped = knee.decide(1.4, 8.0, seen(24, 0.2, 8.0))
+    assert round(dipped) == 3
+    limit = knee.decide(2.4, dipped, seen(24, 0.1, dipped))
+    assert knee.base_seconds == pytest.approx(0.1)
+    assert limit >= 4
+
+
+def test_a_limit_of_one_call_does_not_stay_where_that_call_is_slower_than_the_base() -> None:
+    knee, limit = Knee(), 1.0
+    knee.decide(0.5, limit, Round(0.0, runs=200, full_runs=0, inside=200, latency_seconds=4.0, squares=0.1))
+    for moment in range(20):
+        limit = max(1.0, knee.decide(0.6 + moment / 100, limit, seen(20, 0.1, limit)))
+    assert knee.base_seconds == pytest.approx(0.1, rel=0.1)
+    assert limit > 4
+
+
 def test_a_latency_that_twice_as_many_calls_have_shown_too_is_not() -> None:
     knee, limit = Knee(), 4.0
     for now in (0.4, 0.8):

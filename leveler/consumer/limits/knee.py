@@ -7,10 +7,11 @@ that does not wait. The limit is that and a little more.
 
 What a latency means is never believed without a check. A ramp that meets a higher latency looks once more, and what
 it met before counts as the base only where twice as many calls were as quick; what only its first calls have shown is
-looked at with fewer. Fewer or more calls at once with the same latency each: nobody waited, so the base was too low.
-A dip that makes every call quicker in proportion: everybody still waits, so it dips on; and it dips once more before
-it takes a higher latency for the base. Noise is told from change by the coefficient of variation: heavy tails make
-rounds longer, not wrong.
+looked at with fewer, and forgotten where those are slower. Fewer or more calls at once with the same latency each:
+nobody waited, so the base was too low. A call alone waits for no other, so it teaches the base: a limit that has come
+down to one does not stay there. A dip that makes every call quicker in proportion: everybody still waits, so it dips
+on; and it dips once more before it takes a higher latency for the base. Noise is told from change by the coefficient
+of variation: heavy tails make rounds longer, not wrong.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ _ROUND_TRIPS: Final = 5.0
 _LESS: Final = 0.85
 #: A rate that has changed by less than that share is averaged with the one before.
 _CHANGE: Final = 0.25
+#: A limit below that is one call.
+_ALONE: Final = 1.5
 #: Nobody waits at a latency up to so many bases.
 _IDLE: Final = 1.08
 #: How much faster the limit grows in each round in which nobody waits, and at most.
@@ -151,6 +154,8 @@ class Knee:
         if self._is_due and seen.runs < self.plan.runs:
             self._held = self._held or seen
             return self._start_dip(self._held._replace(limit=seen.limit))
+        if seen.limit < _ALONE and not round.refused:
+            self._base.learn(seen)  # a call alone waits for no other
         proven = self._anchor.check(seen)
         self._held = self._smoothed(proven or seen)
         if proven is None or self._is_due:
@@ -166,7 +171,10 @@ class Knee:
         is_slower, is_higher = seen.latency > held.latency * (1 + noise), seen.latency > base * (1 + noise)
         is_in_proportion = seen.latency <= 1.12 * held.latency * seen.limit / held.limit
         waits = is_in_proportion and seen.latency > base * (1 + 0.5 * noise)
-        if (waits or (is_higher and not self._is_second)) and self._dips.can_go_on(seen.limit):
+        # Fewer calls than the first, and slower: nobody had waited, and those were quick by chance.
+        was_chance = is_higher and self._doubted < math.inf
+        goes_on = waits or (is_higher and not self._is_second and not was_chance)
+        if goes_on and self._dips.can_go_on(seen.limit):
             # Fewer calls may not use all that there is; but what has become slower meanwhile has no more than that.
             self._held = seen if is_slower else seen._replace(per_second=max(seen.per_second, held.per_second))
             limit, self._is_second = self._start_dip(seen), True
@@ -175,10 +183,10 @@ class Knee:
         self._anchor.lift()
         self._doubted = float("inf")
         self._dips.end()
-        if is_slower:  # the downstream has become slower meanwhile: no news of the base
+        if is_slower and not was_chance:  # the downstream has become slower meanwhile: no news of the base
             self._held = seen
             return self._target(seen.limit)
-        if seen.latency < base * (1 - noise + TOLERANCE) or (self._is_due and is_higher):
+        if was_chance or seen.latency < base * (1 - noise + TOLERANCE) or (self._is_due and is_higher):
             self._base.forget()  # it has changed, or was wrong
         self._base.learn_cv(seen, round)
         self._base.learn(seen)
