@@ -43,9 +43,11 @@ class TestDuplicateDetection(SideBySide):
 class Sessions(SideBySide):
     """Order per key. Most cases have messages without one: each is a session, with a link, which takes its time."""
 
+    lease_seconds = 4.0
+
     @pytest.fixture(autouse=True)
     def _server(self, servicebus: Kept) -> None:
-        type(self).target = ServiceBus(servicebus, lease_seconds=4.0, ordered=True)
+        type(self).target = ServiceBus(servicebus, lease_seconds=self.lease_seconds, ordered=True)
 
 
 #: Those with a hundred links at a time.
@@ -58,5 +60,6 @@ class TestSessions(Sessions):
 
 
 class TestManySessions(Sessions):
+    lease_seconds = 8.0  # the first of a hundred is to be ours until the last has its link
     jobs = 3
     topics = MANY
