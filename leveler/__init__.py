@@ -34,6 +34,7 @@ The tour, in the order in which a message travels:
       report.py, surroundings.py    what a consumer tells; what it shares with its process
     deadletter.py               browse, replay, purge what was given up
     events.py                   named moments for metrics and tests
+    wording.py                  text that may be anybody's, in a line of ours
     monitor/                    the figures of a running app: over HTTP, for Prometheus, for ``leveler top``
     blocking.py                 the same sends, without an event loop
     cli/, demo/                 the command, one file each; a burst to look at

@@ -34,6 +34,7 @@ import msgspec
 
 from leveler.errors import ConfigError, DecodeError, EncodeError
 from leveler.message import JSON_TYPE, Message, cut
+from leveler.wording import printable
 
 TEXT_TYPE: Final = "text/plain; charset=utf-8"
 OCTET_TYPE: Final = "application/octet-stream"
@@ -254,8 +255,7 @@ def _reason(error: Any) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = (c if c.isprintable() else repr(c)[1:-1] for c in text[:_MAX_QUOTE_BYTES])
-    return cut("".join(escaped), _MAX_QUOTE_BYTES)
+    return cut(printable(text[:_MAX_QUOTE_BYTES]), _MAX_QUOTE_BYTES)
 
 
 def _called(wanted: Any) -> str:

@@ -79,10 +79,8 @@ def is_there(path: str) -> bool:
     """Whether there is such a file, even one that may not be looked at."""
     try:
         os.stat(path)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
+    except OSError as error:
+        return not isinstance(error, FileNotFoundError)
     return True
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, replace
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from leveler.adapter import INFINITE, Adapter, Capabilities, Depth, redact
 from leveler.cli.capabilities import capabilities_data
 from leveler.cli.source import NO_BROKER, Source
 from leveler.clock import SystemClock
+from leveler.config.check import did_you_mean
 from leveler.consumer.limits import Memory
 from leveler.discovery import find
 from leveler.downstreams import memory_of
@@ -171,8 +171,8 @@ def mistyped(settings: Settings, consumed: Collection[str]) -> Iterator[tuple[st
     """Settings of queues that the app does not consume, whose names look much like those of queues that it does."""
     for section, names in (("consumers", settings.consumers), ("queues", settings.queues)):
         for name in set(names) - set(consumed):
-            if near := get_close_matches(name, set(consumed) - set(names), n=1):
-                yield f"{section}.{name}", f"the app has no handler for this queue; did you mean {near[0]!r}?"
+            if near := did_you_mean(name, set(consumed) - set(names)):
+                yield f"{section}.{name}", f"the app has no handler for this queue; did you mean {near!r}?"
 
 
 def _unused(settings: Settings) -> Iterator[Finding]:

@@ -109,16 +109,11 @@ def _find(file: str | FilePath | None) -> FilePath | None:
 
 def _refuse_other_names() -> None:
     """Whoever writes one of these believes that it holds."""
-    for other in ("leveler.yml", "leveler.toml", "leveler.json"):
-        if FilePath(other).is_file():
-            raise ConfigError(
-                f"{other}: is not read: call it leveler.yaml"
-                + (
-                    f", or name it with --config or {FILE_VARIABLE}"
-                    if other.endswith("yml")
-                    else " and write it in YAML"
-                )
-            )
+    in_yaml = " and write it in YAML"
+    ways = {"yml": f", or name it with --config or {FILE_VARIABLE}", "toml": in_yaml, "json": in_yaml}
+    for ending, way in ways.items():
+        if FilePath(f"leveler.{ending}").is_file():
+            raise ConfigError(f"leveler.{ending}: is not read: call it leveler.yaml{way}")
 
 
 def _command_line(values: Mapping[str, str]) -> Voice:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-import os
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any
 
-from leveler.adapter import Abandon, DeadLetter, redact
+from leveler.adapter import Abandon, DeadLetter
 from leveler.consumer.held import Held
 from leveler.errors import LevelerError
 from leveler.events import (
@@ -32,9 +29,7 @@ from leveler.events import (
 )
 from leveler.message import Death
 from leveler.outcome import Failed, Outcome, Retry, Snooze, Stopped, Throttled
-
-#: Of an error's text in the log; a dead letter has more of it.
-_MOST_CHARACTERS: Final = 300
+from leveler.wording import in_one_line, told
 
 
 @dataclass(slots=True)
@@ -234,7 +229,7 @@ class Report:
         """Whoever writes a handler sees what it raised, and where; at ``debug`` with the whole traceback."""
         log.info(
             "%s: attempt %d of message %s failed, the next is due in %.1f s: %s",
-            self._queue, held.delivery.attempt, held.delivery.message.id, delay_seconds, _told(error, held),
+            self._queue, held.delivery.attempt, held.delivery.message.id, delay_seconds, told(error, _function(held)),
             exc_info=error if log.isEnabledFor(logging.DEBUG) else None,
         )  # fmt: skip
 
@@ -243,36 +238,14 @@ def _last_words(held: Held, death: Death) -> str:
     """Why a message was given up, in one line."""
     outcome = held.outcome
     if isinstance(outcome, Failed):
-        return f"{death.reason}: {_told(outcome.error, held)}"
-    said = _one_line(death.detail)
+        return f"{death.reason}: {told(outcome.error, _function(held))}"
+    said = in_one_line(death.detail)
     return f"{death.reason}: {f'{death.error_type}: ' if death.error_type else ''}{said}".rstrip(": ")
 
 
-def _told(error: BaseException, held: Held) -> str:
-    """An error in one line, with the place in the handler where it came up."""
-    try:
-        text = str(error)
-    except Exception as broken:
-        text = f"its text cannot be read: {type(broken).__name__}"
-    return f"{type(error).__name__}: {_one_line(text)}".rstrip(": ") + _place(error, held)
-
-
-def _one_line(text: str) -> str:
-    """`text`, which may be anybody's: cut, without secrets of URLs, or what ends a line or steers a terminal."""
-    kept = redact(text[: 4 * _MOST_CHARACTERS])
-    cut = kept[:_MOST_CHARACTERS] + ("..." if len(text) > _MOST_CHARACTERS else "")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in cut)
-
-
-def _place(error: BaseException, held: Held) -> str:
-    """The innermost line in the handler's own file; the innermost of all, where that is not in the way."""
-    if held.handler is None or error.__traceback__ is None:
-        return ""
-    code = getattr(inspect.unwrap(held.handler.handler.function), "__code__", None)
-    frames = [(frame.f_code.co_filename, line) for frame, line in traceback.walk_tb(error.__traceback__)]
-    own = [place for place in frames if code is not None and place[0] == code.co_filename]
-    file, line = (own or frames)[-1]
-    return f" ({os.path.basename(file)}:{line})"
+def _function(held: Held) -> Callable[..., Any] | None:
+    """The handler's, if one was chosen."""
+    return None if held.handler is None else held.handler.handler.function
 
 
 def _why(outcome: Outcome | None, decision: Abandon) -> str:

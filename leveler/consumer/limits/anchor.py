@@ -11,8 +11,9 @@ _FEWER: Final = 0.75
 
 
 class Anchor:
-    """Args:
-    base: corrected where two rounds show that it is too low.
+    """
+    Args:
+        base: corrected where two rounds show that it is too low.
     """
 
     def __init__(self, base: Unqueued) -> None:
