@@ -38,7 +38,7 @@ class Glance(Lane):
 
     async def look(self, queue: str, limit: int) -> None:
         """Until so many have come, or no more do."""
-        self.waiting = await _waiting(self, queue)
+        self.waiting = await _ready(self, queue, limit)
         wanted = min(limit, self.waiting)
         if wanted < 1:
             return
@@ -53,18 +53,21 @@ class Glance(Lane):
                 return
 
 
-async def _waiting(lane: Lane, queue: str) -> int:
+async def _ready(lane: Lane, queue: str, count: int) -> int:
+    """How many are ready, which is known when there are `count`, or when nobody consumes any more.
+
+    The broker says that a channel is closed before what it held is ready again; both are over at the same moment
+    only for the queue itself.
+    """
     declaration = commands.Queue.Declare(queue=queue, passive=True)
-    return (await lane.ask(declaration, commands.Queue.DeclareOk)).message_count or 0
-
-
-async def _all_back(connections: Connections, queue: str, count: int) -> None:
-    """Wait a little: the broker says that they are given back before they are."""
-    async with connections.talk(f"queue {queue!r}") as lane:
-        for _ in range(_LOOKS):
-            if await _waiting(lane, queue) >= count:
-                return
-            await asyncio.sleep(_SILENCE_SECONDS / _LOOKS)
+    left = _LOOKS
+    while True:
+        declared = await lane.ask(declaration, commands.Queue.DeclareOk)
+        ready, consumers = declared.message_count or 0, declared.consumer_count or 0
+        if ready >= count or not consumers or not left:
+            return ready
+        left -= 1
+        await asyncio.sleep(_SILENCE_SECONDS / _LOOKS)
 
 
 async def peek(connections: Connections, queue: str, limit: int, clock: Clock) -> Sequence[Message]:
@@ -81,6 +84,7 @@ async def peek(connections: Connections, queue: str, limit: int, clock: Clock) -
             raise BrokerUnavailable(f"{what}: {error}") from error
         finally:
             glance.abandon("the look is over")
-        await _all_back(connections, queue, glance.waiting)
+        async with connections.talk(what) as lane:
+            await _ready(lane, queue, glance.waiting)
     now = clock.now()
     return [open_up(properties, body, now).message for properties, body in glance.seen[:limit]]

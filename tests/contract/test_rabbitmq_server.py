@@ -268,6 +268,26 @@ def test_a_delay_queue_that_somebody_has_deleted_is_made_again(play: Callable[[P
     play(scene)
 
 
+def test_a_look_sees_what_is_just_being_given_back(play: Callable[[Play], None]) -> None:
+    """RabbitMQ says that a consumer is gone before what it held is there again."""
+
+    async def scene(b: Bench) -> None:
+        count = 1000
+        await b.send(*(b.message() for _ in range(count)))
+        receiver = b.adapter.receiver(b.queue, capacity=count)
+        letters = [DeadLetter(one, Death(reason="rejected")) for one in await b.take(receiver, count)]
+        await receiver.dead_letter(letters)
+        for _ in range(20):
+            dead = b.adapter.receiver(b.queue, capacity=count, dead=True)
+            await dead.hold(count)
+            held = await b.take(dead, count)
+            await dead.abandon([Abandon(delivery, counted=False) for delivery in held])
+            await dead.close()
+            assert len(await b.adapter.peek(b.queue, 2 * count, dead=True)) == count
+
+    play(scene)
+
+
 def test_dropping_a_queue_leaves_nothing(play: Callable[[Play], None]) -> None:
     async def scene(b: Bench) -> None:
         await b.send(b.message(not_before=SystemClock().now() + timedelta(hours=1)))
