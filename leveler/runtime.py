@@ -158,6 +158,12 @@ class Runtime:
         await asyncio.wait((stopping, *self._running), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
 
+    def refuse(self) -> None:
+        """Start no handler more, from this moment on: `drain` comes a few turns of the loop later."""
+        self._changing = True
+        for consumer in self.consumers.values():
+            consumer.refuse()
+
     async def drain(self, drain_seconds: float) -> int:
         """Stop all consumers at once; how many deliveries had to be left leased.
 

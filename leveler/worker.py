@@ -32,6 +32,7 @@ async def work(runtime: Runtime, state: Any, only: Collection[str] | None) -> in
             log.info("a second signal: everything goes back at once")
             runtime.hurry()
         else:
+            runtime.refuse()
             running = sum(health.running for health in runtime.health().consumers.values())
             seconds = runtime.settings.drain_timeout_seconds
             waits = f"{running} running, which may end within {seconds:g} s" if running else "nothing runs"

@@ -76,6 +76,8 @@ class Consumer:
         self._loops = Loops(spec.name, around.clock)
         self._stride = Stride()
         self._runs = Runs(around.clock, keeps=self._rules.counts_returns)
+        #: Ends a drain that is under way now.
+        self.hurry = self._runs.hurry
         self._parking = Parking(around.clock, on_time=self._unpark)
         verbs = asyncio.Semaphore(_VERBS_AT_ONCE if can.concurrent_verbs else 1)
         self._leases = Leases(
@@ -341,6 +343,11 @@ class Consumer:
             await self._loops.cancel(_CANCEL_SECONDS)
             await self._receiving.close()
 
+    def refuse(self) -> None:
+        """Start nothing more, from this moment on; `stop` does the rest."""
+        self._runs.close()
+        self._limits.refuse()
+
     async def stop(self, drain_seconds: float) -> int:
         """Start nothing more, let what runs end, settle it all, give back the rest.
 
@@ -350,8 +357,7 @@ class Consumer:
         Returns:
             How many deliveries had to be left to the end of their lease; 0 when everything was settled.
         """
-        self._runs.close()
-        self._limits.refuse()
+        self.refuse()
         self._receiving.stop()
         self._intake.close()
         await self._intake.stop()
@@ -366,10 +372,6 @@ class Consumer:
         await self._receiving.close()
         self._loops.stop()
         return len(self._leases)
-
-    def hurry(self) -> None:
-        """End a drain that is under way now."""
-        self._runs.hurry()
 
     async def make_quiet(self) -> None:
         """See `leveler.consumer.quarantine.Member`."""

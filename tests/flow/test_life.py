@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -400,6 +401,28 @@ async def test_a_worker_ends_with_0_after_a_signal(stage: Stage) -> None:
     signal.raise_signal(signal.SIGTERM)
     assert await asyncio.wait_for(serve, 10) == 0
     assert done == ["x"]
+
+
+async def test_a_signal_stops_handlers_that_block_the_loop_at_its_next_turn(stage: Stage) -> None:
+    """Each turn may bring a run of every worker: the way from the signal to the limits has none to spare."""
+    told = 0
+    started: list[str] = []
+
+    async def handle(order: str) -> None:
+        nonlocal told
+        started.append(order)
+        if len(started) == 50:
+            told = len(started)
+            signal.raise_signal(signal.SIGTERM)
+        time.sleep(0.006)  # noqa: ASYNC251  # on purpose: a rude handler, longer than a slice
+
+    app = stage.app(handle, leveler={"settings": serving(stage)}, concurrency=8)
+    serve = asyncio.ensure_future(app.serve())
+    await until(lambda: app._runtime and app.health().ready and app.health().consumers)
+    await asyncio.gather(*(app.send(QUEUE, str(number)) for number in range(200)))
+    assert await asyncio.wait_for(serve, 10) == 0
+    assert told == 50
+    assert len(started) - told <= 2 * 8  # one turn in which the loop hears of it, and one in which we do
 
 
 async def test_a_second_signal_gives_everything_back_now(stage: Stage) -> None:
