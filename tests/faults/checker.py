@@ -32,13 +32,14 @@ from tests.faults.ledger import (
     LOG,
     REFUSED,
     SETTLED,
+    SETTLING,
     SIGNAL,
     START,
     UNKNOWN,
     UNSETTLED,
     Entry,
 )
-from tests.faults.load import POISON, kind_of
+from tests.faults.load import BLOCK_SECONDS, POISON, kind_of
 
 #: After the broker's return, work goes on within so many seconds.
 RECOVERY_SECONDS: Final = 10.0
@@ -68,6 +69,8 @@ class Verdict:
     wrong_end: list[str] = field(default_factory=list[str])
     out_of_order: list[str] = field(default_factory=list[str])
     started_after_signal: list[str] = field(default_factory=list[str])
+    #: Settlements of what was not started that began, and of whose end nobody has told.
+    cut_short: int = 0
     #: What workers said loudly, in their words.
     said: list[str] = field(default_factory=list[str])
     #: Whether a loss is only to be reported, since the fault took the messages along.
@@ -78,7 +81,7 @@ class Verdict:
     @property
     def bound(self) -> int:
         """There must not be more duplicates."""
-        doubtful = self.flight.doubtful.total() if self.copies else 0
+        doubtful = self.flight.doubtful.total() + self.cut_short if self.copies else 0
         return self.flight.at_risk + doubtful + self.sent_again
 
     @property
@@ -149,6 +152,7 @@ def check(
     unconfirmed: Counter[str] = Counter()
     unsettled: Counter[str] = Counter()
     runs: Counter[tuple[str, str]] = Counter()
+    begun: Counter[tuple[str, str]] = Counter()
     for entry in entries:
         ids[entry.kind].add(entry.id)
         if entry.kind == EFFECT:
@@ -160,8 +164,12 @@ def check(
             runs[entry.process, entry.id] += 1
         elif entry.kind == COMPLETED:
             unconfirmed[entry.id] -= 1
-        elif entry.kind == UNSETTLED or (entry.kind == GONE and not runs[entry.process, entry.id]):
-            unsettled[entry.id] += 1  # on its way back when its lease was lost: the copy may be there
+        elif entry.kind == UNSETTLED:
+            unsettled[entry.id] += 1
+        elif entry.kind == SETTLING and not runs[entry.process, entry.id]:
+            begun[entry.process, entry.id] += 1  # its copy may be there, even if nobody comes to tell
+        elif entry.kind == SETTLED and begun[entry.process, entry.id]:
+            begun[entry.process, entry.id] -= 1
         # What is given back unstarted is the end of no run; what is lost ends one that nobody has settled.
         if entry.kind in (COMPLETED, SETTLED, GONE) and runs[entry.process, entry.id]:
             runs[entry.process, entry.id] -= 1
@@ -188,7 +196,11 @@ def check(
     # behind as well as its copy, whether there was a run or not.
     resent = Counter(entry.id for entry in entries if entry.kind == REFUSED and entry.detail == UNKNOWN)
     verdict.sent_again = resent.total()
-    cut = unsettled + verdict.flight.doubtful if doubt.copies else unconfirmed
+    cut_short = Counter[str]()
+    for (_, id), count in begun.items():
+        cut_short[id] += count
+    verdict.cut_short = cut_short.total()
+    cut = unsettled + cut_short + verdict.flight.doubtful if doubt.copies else unconfirmed
     verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > cut[id] + resent[id])
     # A copy whose source was not answered goes its own way beside it; so may one that was under way when a fault hit.
     twins = verdict.flight.doubtful + Counter(id for id, _ in verdict.flight.struck) if doubt.copies else Counter[str]()
@@ -241,8 +253,16 @@ def _disorder(entries: Sequence[Entry]) -> list[str]:
 
 
 def _late_starts(entries: Sequence[Entry]) -> list[str]:
-    """Runs that a process began although it had been told to stop, with half a second for the signal to arrive."""
+    """Runs that a process began although it had been told to stop, with half a second for the signal to arrive.
+
+    The loop hears of nothing while handlers block it: that time does not count.
+    """
     told: dict[str, float] = {entry.process: entry.at for entry in entries if entry.kind == SIGNAL}
-    return [
-        entry.id for entry in entries if entry.kind == START and entry.at > told.get(entry.process, float("inf")) + 0.5
-    ]
+    late: list[str] = []
+    for entry in entries:
+        if entry.kind == START and entry.process in told:
+            if entry.at > told[entry.process] + 0.5:
+                late.append(entry.id)
+            if kind_of(entry.id) == "block-loop" and entry.at > told[entry.process] - BLOCK_SECONDS:
+                told[entry.process] += BLOCK_SECONDS
+    return late

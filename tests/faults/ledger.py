@@ -22,6 +22,8 @@ START: Final = "start"
 EFFECT: Final = "effect"
 #: The broker took the completion, as the worker was told.
 COMPLETED: Final = "completed"
+#: Another settlement begins: where it is made of a copy, the copy may be there before the worker is told.
+SETTLING: Final = "settling"
 #: The broker took another settlement, as the worker was told; the detail says which.
 SETTLED: Final = "settled"
 #: The worker was told that the broker did not take it, or that nobody knows.

@@ -34,6 +34,8 @@ GENTLE: Final[Mapping[str, str]] = {
 KILLERS: Final[Mapping[str, str]] = {"os-exit": "crash-loop", "kill-self": "crash-loop"}
 #: Slow or rude, but good: they must complete.
 ODD: Final = ("block-loop", "long", "flaky", "thread")
+#: So long a rude one blocks the loop.
+BLOCK_SECONDS: Final = 0.3
 POISON: Final[Mapping[str, str]] = {**GENTLE, **KILLERS}
 
 

@@ -134,9 +134,20 @@ def test_a_run_that_begins_under_a_fault_is_hit_by_it() -> None:
 
 
 def test_what_was_on_its_way_back_when_its_lease_was_lost_may_be_there_twice() -> None:
-    lost = told(0.5, "gone", process="worker-2")
+    lost = told(0.5, "settling", "gone", process="worker-2")
     assert "duplicated without a cause" not in violations(TWICE, lost, doubt=Doubt(copies=True))
     assert "duplicated without a cause" in violations(TWICE, lost)
+
+
+@pytest.mark.parametrize(("end", "is_cut_short"), [((), True), (("settled MessageReturned",), False)])
+def test_what_was_on_its_way_back_when_its_process_died_may_be_there_twice(
+    end: tuple[str, ...], is_cut_short: bool
+) -> None:
+    """A copy is sent before its source is settled; a killer tells nobody how far that had come."""
+    returned = [*told(0.2, "settling", *end, process="worker-2"), *told(2.0, "log", process="worker-2", id="-")]
+    copies = Doubt(copies=True)
+    assert ("duplicated without a cause" not in violations(TWICE, returned, doubt=copies)) == is_cut_short
+    assert "duplicated without a cause" in violations(TWICE, doubt=copies)
 
 
 def test_poison_ends_with_its_own_reason() -> None:
@@ -160,6 +171,15 @@ def test_work_that_is_slow_to_go_on_is_seen() -> None:
 def test_nothing_is_started_after_the_signal() -> None:
     signal = told(0.5, "signal", process="worker-1", id="-")
     assert violations(told(2.0, *RUN), signal) == {"started after the signal": 1}
+
+
+@pytest.mark.parametrize(("at", "is_late"), [(1.25, False), (1.55, True)])
+def test_a_signal_does_not_get_through_to_a_loop_that_is_blocked(at: float, is_late: bool) -> None:
+    rude, told_it = "m2_block-loop", told(0.5, "signal", process="worker-1", id="-")
+    accepted = [entry._replace(id=rude) for entry in SENT]
+    blocking = [*told(0.25, *RUN, id=rude)[:1], *told(0.55, *RUN, id=rude)[1:]]
+    seen = violations(accepted, blocking, told(at, *RUN), told_it)
+    assert seen == ({"started after the signal": 1} if is_late else {})
 
 
 def test_a_history_tells_the_way_of_a_message_and_the_faults_around_it() -> None:

@@ -16,8 +16,12 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from leveler import BrokerUnavailable, Context, Leveler, LimitSettings, QueueSettings, Reject, RetryPolicy, Settings
+from leveler.adapter import Delivery
+from leveler.consumer.held import Held
+from leveler.consumer.settlement import Settlement
 from leveler.events import (
     DeliveryLost,
     Event,
@@ -30,8 +34,8 @@ from leveler.events import (
 )
 from leveler.settings import BrokerSettings, ConsumerSettings
 from tests.faults import plants
-from tests.faults.ledger import COMPLETED, EFFECT, GONE, LOG, READY, SETTLED, SIGNAL, START, UNSETTLED, Ledger
-from tests.faults.load import QUEUE, Work
+from tests.faults.ledger import COMPLETED, EFFECT, GONE, LOG, READY, SETTLED, SETTLING, SIGNAL, START, UNSETTLED, Ledger
+from tests.faults.load import BLOCK_SECONDS, QUEUE, Work
 
 MAX_ATTEMPTS = 5
 DRAIN_SECONDS = 5.0
@@ -71,6 +75,7 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
         elif isinstance(event, ReceiverReady):
             ledger.write(READY, "consumer")
 
+    _tell_beginnings(ledger)
     app = Leveler(settings=settings, observers=[on_event])
 
     @app.consumer(QUEUE, type="Work")
@@ -91,6 +96,18 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
     close.setLevel(logging.DEBUG)
     close.addFilter(partial(_unseen, ledger))
     return app
+
+
+def _tell_beginnings(ledger: Ledger) -> None:
+    """Have it written down when a settlement begins: a process that dies in the middle of one tells nothing."""
+    real = Settlement.settle
+
+    def settle(self: Settlement, held: Held, decision: Any) -> None:
+        if not isinstance(decision, Delivery):  # a completion is made of no copy
+            ledger.write(SETTLING, held.delivery.message.id)
+        real(self, held, decision)
+
+    Settlement.settle = settle  # type: ignore[method-assign]
 
 
 def _unseen(ledger: Ledger, record: logging.LogRecord) -> bool:
@@ -131,7 +148,7 @@ async def _do(work: Work, ctx: Context) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
             await asyncio.sleep(60)
         case "block-loop":
-            time.sleep(0.3)  # noqa: ASYNC251  # on purpose: a rude handler
+            time.sleep(BLOCK_SECONDS)  # noqa: ASYNC251  # on purpose: a rude handler
         case "long":
             # Longer than a lease, where it can be renewed.
             await asyncio.sleep(min(float(os.environ[LEASE]) * 1.5, float(os.environ[TIMEOUT]) * 0.6))
