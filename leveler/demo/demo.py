@@ -30,6 +30,8 @@ LOOK_SECONDS: Final = 0.15
 _REST_SECONDS: Final = 4.0
 #: Where nothing changes for so long, an error is better than a demo without an end.
 PATIENCE_SECONDS: Final = 20.0
+#: Where nothing waits for so long, what has not ended never will.
+_SURE_SECONDS: Final = 10.0
 
 _BATCH: Final = 200
 
@@ -110,10 +112,10 @@ class Demo:
         self.phase = "the week arrives"
         await self._meanwhile(app, worker, self._send(app))
         self.phase = "the week is over; what waits is levelled"
-        await self._meanwhile(app, worker, self._until_empty())
+        await self._meanwhile(app, worker, self._until_over())
         self.phase = "the dead letters that died of a fault are replayed; what cannot be decoded stays"
         await self._meanwhile(app, worker, self._replay(app))
-        await self._meanwhile(app, worker, self._until_empty())
+        await self._meanwhile(app, worker, self._until_over())
 
     async def _send(self, app: Leveler) -> None:
         """Every departure when it is due."""
@@ -143,10 +145,17 @@ class Demo:
     async def _dead(self, app: Leveler) -> list[Message]:
         return list(await (await app.dead_letters(QUEUE)).browse(len(self.plan.arrivals)))
 
-    async def _until_empty(self) -> None:
-        looked = len(self.record.depths)
-        while len(self.record.depths) <= looked or self.waiting:  # noqa: ASYNC110  # a queue is looked at
+    async def _until_over(self) -> None:
+        """Until every departure is shown or dead, or nothing waits any more for long: what is leased a broker may not
+        tell."""
+        looked, waited_at = len(self.record.depths), time.monotonic()
+        ended = 0
+        while ended < len(self.record.sent_at) and time.monotonic() - waited_at < _SURE_SECONDS:
             await asyncio.sleep(LOOK_SECONDS)
+            if len(self.record.depths) <= looked or self.waiting:
+                waited_at = time.monotonic()
+            else:
+                ended = len(self.book.shown_at) + self.dead
 
     async def _meanwhile(self, app: Leveler, worker: Worker, work: Coroutine[Any, Any, T]) -> T:
         """Look while `work` is done."""

@@ -17,6 +17,7 @@ import pytest
 from leveler.demo.board import Board, BoardError, Busy
 from leveler.demo.book import Book
 from leveler.demo.curve import drawn, levels, peak_per_second, rates
+from leveler.demo.demo import LOOK_SECONDS, Demo
 from leveler.demo.plan import Plan
 from leveler.demo.summary import Record
 from leveler.demo.week import id_of, week
@@ -215,3 +216,19 @@ def test_blocks_are_as_high_as_their_values() -> None:
     assert drawn([0, 1, 4, 8], top=8, rows=2) == ["   █", " ▂██"]
     assert drawn([0.001, 9], top=8, rows=1) == ["▁█"]
     assert drawn([0, 0], top=0, rows=1) == ["  "]
+
+
+async def test_it_is_not_over_while_a_departure_is_leased_that_no_depth_counts(tmp_path: Path) -> None:
+    """RabbitMQ does not tell what is leased: nothing waits, and the last retry is still under way."""
+    demo = Demo(Plan.of("", 4), tmp_path, lambda demo: None)
+    demo.record.sent_at = {"a": 1.0, "b": 1.0}
+    demo.book.shown_at = {"a": 2.0}
+    over = asyncio.ensure_future(demo._until_over())
+    await asyncio.sleep(0)  # so that it begins
+
+    demo.record.depths.append((3.0, 0))
+    await asyncio.wait({over}, timeout=4 * LOOK_SECONDS)
+    assert not over.done()
+
+    demo.dead = 1
+    await asyncio.wait_for(over, 5)
