@@ -153,6 +153,7 @@ def check(
     unsettled: Counter[str] = Counter()
     runs: Counter[tuple[str, str]] = Counter()
     begun: Counter[tuple[str, str]] = Counter()
+    attempts: dict[str, list[int]] = defaultdict(list)
     for entry in entries:
         ids[entry.kind].add(entry.id)
         if entry.kind == EFFECT:
@@ -160,6 +161,7 @@ def check(
             unconfirmed[entry.id] += 1
         elif entry.kind == START:
             starts[entry.id] += 1
+            attempts[entry.id].append(int(entry.detail or 0))
             unsettled[entry.id] += 1
             runs[entry.process, entry.id] += 1
         elif entry.kind == COMPLETED:
@@ -201,6 +203,8 @@ def check(
         cut_short[id] += count
     verdict.cut_short = cut_short.total()
     cut = unsettled + cut_short + verdict.flight.doubtful if doubt.copies else unconfirmed
+    if doubt.answers_seconds:
+        cut += Counter({id: _given_up(numbers) for id, numbers in attempts.items()})
     verdict.unexplained = sorted(id for id, count in effects.items() if count - 1 > cut[id] + resent[id])
     # A copy whose source was not answered goes its own way beside it; so may one that was under way when a fault hit.
     twins = verdict.flight.doubtful + Counter(id for id, _ in verdict.flight.struck) if doubt.copies else Counter[str]()
@@ -222,6 +226,13 @@ def check(
         verdict.out_of_order = _disorder(entries)
     verdict.started_after_signal = _late_starts(entries)
     return verdict
+
+
+def _given_up(attempts: Sequence[int]) -> int:
+    """How many of a message's tries, by the numbers of those that were started, their sender may have given up while
+    they were on their way: those that nobody started by then, and those that the next one has overtaken."""
+    overtaken = sum(number < max(attempts[:place]) for place, number in enumerate(attempts) if place)
+    return max(attempts) - len(set(attempts)) + overtaken
 
 
 def _wrong_ends(accepted: set[str], done: set[str], dead: Mapping[str, Sequence[str]]) -> list[str]:

@@ -94,6 +94,20 @@ def test_an_answer_that_nobody_confirms_is_in_doubt_for_longer() -> None:
     assert "duplicated without a cause" in violations(TWICE, before, doubt=Doubt(copies=True))
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "is_explained"),
+    [(2, 1, True), (2, 3, True), (1, 2, False), (1, 1, False)],
+    ids=["overtaken", "one that nobody saw", "none", "none, and again"],
+)
+def test_a_try_that_was_given_up_on_its_way_may_arrive_all_the_same(
+    first: int, second: int, is_explained: bool
+) -> None:
+    twice = [*told(1, f"start {first}", *RUN[1:]), *told(3, f"start {second}", *RUN[1:]), *told(5, "log", id="-")]
+    push, pull = Doubt(copies=True, answers_seconds=0.01), Doubt(copies=True)
+    assert ("duplicated without a cause" not in violations(twice, doubt=push)) == is_explained
+    assert "duplicated without a cause" in violations(twice, doubt=pull)
+
+
 def test_leases_that_end_early_put_what_is_completed_meanwhile_in_doubt() -> None:
     early = told(0.5, "fault leases that end early", process="harness", id="broker")
     over = told(2.0, "back", "over", process="harness", id="broker")
