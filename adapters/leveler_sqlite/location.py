@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 from urllib.parse import unquote
 
+from leveler.adapter import redact
 from leveler.errors import AccessDenied, ConfigError
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
@@ -42,17 +43,18 @@ def path_of(url: str) -> str:
         ConfigError: it has none, or names a host.
     """
     found = re.fullmatch(r"sqlite://([^/]*)(?:/(.*))?", url, re.DOTALL)
+    shown = repr(redact(url))  # it may be another broker's, password and all, with the scheme changed
     if found is None:
-        raise ConfigError(f"{url!r} is not the URL of a file: {_FORMS}")
+        raise ConfigError(f"{shown} is not the URL of a file: {_FORMS}")
     host, path = found[1], unquote(found[2] or "")
     if host:
-        raise ConfigError(f"{url!r} names a host, {host!r}, but SQLite is a file on this one: {_FORMS}")
+        raise ConfigError(f"{shown} names a host, but SQLite is a file on this one: {_FORMS}")
     if not path or path.endswith("/"):
-        raise ConfigError(f"{url!r} names no file: {_FORMS}")
+        raise ConfigError(f"{shown} names no file: {_FORMS}")
     if path == ":memory:":
-        raise ConfigError(f"{url!r} would be gone with its process: use memory:// for that, or {_FORMS}")
+        raise ConfigError(f"{shown} would be gone with its process: use memory:// for that, or {_FORMS}")
     if "\0" in path:
-        raise ConfigError(f"{url!r} has a zero byte in its path: {_FORMS}")
+        raise ConfigError(f"{shown} has a zero byte in its path: {_FORMS}")
     return path
 
 

@@ -62,6 +62,13 @@ def test_a_url_that_is_no_file_is_answered_with_the_right_form(url: str) -> None
         SQLiteAdapter(url, SQLiteOptions(), clock=SystemClock(), deadline_seconds=1.0)
 
 
+@pytest.mark.parametrize("url", ["sqlite://me:hunter2@db/x", "sqlite://me:hun/ter2@db/"])
+def test_the_url_of_another_broker_does_not_show_its_password(url: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        SQLiteAdapter(url, SQLiteOptions(), clock=SystemClock(), deadline_seconds=1.0)
+    assert "ter2" not in str(refused.value)
+
+
 def test_a_database_in_memory_is_told_of_the_memory_adapter() -> None:
     with pytest.raises(ConfigError, match="memory://"):
         location.path_of("sqlite:///:memory:")
