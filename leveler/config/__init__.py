@@ -101,10 +101,18 @@ def _find(file: str | FilePath | None) -> FilePath | None:
             _refuse_other_names()
             return None
         return FilePath("leveler.yaml")
-    if not FilePath(named).exists():
+    if not _is_there(FilePath(named)):
         by = f" ({FILE_VARIABLE} names it)" if file is None else ""
         raise ConfigError(f"{named or repr(named)}: there is no such file{by}")
     return FilePath(named)
+
+
+def _is_there(file: FilePath) -> bool:
+    """What may not be looked at counts as there: whoever reads it is told why that cannot be done."""
+    try:
+        return file.exists()
+    except OSError:
+        return True
 
 
 def _refuse_other_names() -> None:

@@ -150,7 +150,7 @@ def _scalar(node: yaml.Node) -> Any:
         return str(node.value)
     try:
         value = yaml.constructor.SafeConstructor().construct_object(node)
-    except ValueError:
+    except (ValueError, LookupError):  # by its tag it should be one, and it is none
         return str(node.value)
     is_sane = not isinstance(value, int) or value.bit_length() <= _MAX_BITS
     return value if is_sane else str(node.value)

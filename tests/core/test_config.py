@@ -654,6 +654,18 @@ WRONG_FILES = {
         "queues: !mine {orders: {}}",
         ["leveler.yaml:1: queues: only plain data is allowed, nothing with a '!' tag"],
     ),
+    "a truth that is none": (
+        "queues: {orders: {ordered: !!bool maybe}}",
+        ["leveler.yaml:1: queues.orders.ordered is 'maybe': expected true or false"],
+    ),
+    "a number that is none": (
+        "queues: {orders: {max_depth: !!int ''}}",
+        ["leveler.yaml:1: queues.orders.max_depth is '': expected a whole number"],
+    ),
+    "a fraction that is none": (
+        "queues: {orders: {retry: {factor: !!float _}}}",
+        ["leveler.yaml:1: queues.orders.retry.factor is '_': expected a number"],
+    ),
     "a set": ("queues: !!set {orders}", ["leveler.yaml:1: queues: only plain data is allowed, nothing with a '!' tag"]),
     "a section as a key": ("queues: {{a: 1}: 2}", ["leveler.yaml:1: queues....: expected a word as the key"]),
     "taking over what is no section": (
@@ -711,6 +723,8 @@ def test_a_file_that_is_not_there_is_named_by_whoever_named_it(say: Callable[...
 def test_a_file_that_cannot_be_read_is_said_to_be_so(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r": cannot be read: Is a directory$"):
         load(Settings(), tmp_path)
+    with pytest.raises(ConfigError, match=r": cannot be read: File name too long$"):
+        load(Settings(), "x" * 5000)
 
 
 @pytest.mark.parametrize("content", [b"broker: \xff\xfe\xfd", b"\x00\x01", b"\x80abc"])
