@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
-from socket import AF_INET, AF_INET6
+from socket import AF_INET, AF_INET6, SHUT_RDWR
 from socketserver import ThreadingTCPServer
+from time import monotonic
 from typing import Any, Final, NamedTuple, cast
 
 from leveler.events import log
@@ -16,7 +18,7 @@ from leveler.monitor.address import Address
 
 TEXT: Final = "text/plain; charset=utf-8"
 
-#: A request that is not read, or an answer that is not taken, within so long is given up.
+#: A request that has not come, or an answer that is not taken, within so long is given up: byte by byte is too slow.
 _CLIENT_SECONDS: Final = 5.0
 #: Requests at once. More are not answered at all: nobody needs them, and threads are not free.
 _MOST_REQUESTS: Final = 16
@@ -48,10 +50,13 @@ class Server(ThreadingTCPServer):
         self.address_family = AF_INET6 if ":" in address.host else AF_INET
         self.answer = answer
         self._places = threading.BoundedSemaphore(_MOST_REQUESTS)
+        #: Requests that have not come yet, and when they are given up.
+        self._coming: dict[Any, float] = {}
         super().__init__((address.host, address.port), _Request)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._places.acquire(blocking=False):
+            self._coming[request] = monotonic() + _CLIENT_SECONDS
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
@@ -60,7 +65,19 @@ class Server(ThreadingTCPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.has_come(request)
             self._places.release()
+
+    def has_come(self, request: Any) -> None:
+        """All of it: what is left takes no longer than we do."""
+        self._coming.pop(request, None)
+
+    def service_actions(self) -> None:
+        """Called all the time: give up those who dawdle, or a few of them would have all places for ever."""
+        for request, until in [*self._coming.items()]:
+            if monotonic() >= until:
+                with suppress(OSError):  # gone by itself
+                    request.shutdown(SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         error = sys.exc_info()[1]
@@ -78,7 +95,9 @@ class _Request(BaseHTTPRequestHandler):
     error_content_type = TEXT
 
     def do_GET(self) -> None:
-        answer = cast(Server, self.server).answer(self.path, self.headers)
+        server = cast(Server, self.server)
+        server.has_come(self.connection)
+        answer = server.answer(self.path, self.headers)
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.content_type)
         self.send_header("Content-Length", str(len(answer.body)))

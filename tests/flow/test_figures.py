@@ -14,13 +14,14 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from leveler import Leveler
+from leveler.monitor import server
 from leveler.monitor.address import Address
 from leveler.monitor.endpoint import Endpoint
 from leveler.monitor.figures import AppFigures
@@ -354,6 +355,20 @@ async def test_slow_readers_take_no_more_than_their_places() -> None:
         for _, writer in idle:
             writer.close()
         await until_answered(endpoint.url)
+
+
+async def test_who_asks_byte_by_byte_keeps_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_CLIENT_SECONDS", 0.3)
+    async with Endpoint(Address("127.0.0.1", 0), None, figures=nothing_to_show, ready=lambda: True) as endpoint:
+        host, port = endpoint.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"GET /livez HTTP/1.1\r\nHost: ")
+        async with asyncio.timeout(20):
+            while not reader.at_eof():  # each byte comes in time
+                writer.write(b"x")
+                with suppress(TimeoutError, ConnectionError):
+                    await asyncio.wait_for(reader.read(), 0.05)
+        writer.close()
 
 
 async def until_answered(url: str) -> None:
