@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -334,6 +334,19 @@ def test_who_dawdles_with_the_headers_is_cut_off(monkeypatch: pytest.MonkeyPatch
     async def play(d: Door) -> None:
         assert await _says(d, b"") == b""
         assert await _says(d, b"POST /orders HTTP/1.1\r\nHost: x\r\nX-Slow: ") == b""
+        assert await d.post(d.token()) == 200
+
+    play()
+
+
+def test_headers_without_end_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "HEADER_SECONDS", 60.0)
+
+    @played()
+    async def play(d: Door) -> None:
+        lines = b"a: b\r\n" * 100_000
+        with suppress(ConnectionError):
+            assert await _says(d, b"POST /orders HTTP/1.1\r\nHost: x\r\n" + lines) == b""
         assert await d.post(d.token()) == 200
 
     play()

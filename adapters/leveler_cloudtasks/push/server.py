@@ -17,15 +17,18 @@ from leveler_cloudtasks.push.endpoint import Endpoint
 
 #: From the first byte of a request, or the opening of the connection, to the end of its headers.
 HEADER_SECONDS: Final = 5.0
+#: So much may come before the end of the headers; a little more, as it is read in pieces. Real ones are a few KiB.
+HEADER_BYTES: Final = 64 * 1024
 _KEEP_ALIVE_SECONDS: Final = 30
 _STOP_SECONDS: Final = 2
 _MOST_CONNECTIONS: Final = 10_000
 
 
 class _Protocol(HttpToolsProtocol):
-    """uvicorn's, with an end to waiting for headers: it has none of its own for them."""
+    """uvicorn's, with an end to headers: it would wait for them, and keep them, for ever."""
 
     _late: asyncio.TimerHandle | None = None
+    _header_bytes = 0
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -34,7 +37,12 @@ class _Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._late is None and (self.cycle is None or self.cycle.response_complete):
             self._expect()
+        if self._header_bytes > HEADER_BYTES:
+            self.transport.close()
+            return
         super().data_received(data)
+        if self._late is not None:
+            self._header_bytes += len(data)
 
     def on_headers_complete(self) -> None:
         self._forget()
@@ -51,6 +59,7 @@ class _Protocol(HttpToolsProtocol):
         if self._late is not None:
             self._late.cancel()
             self._late = None
+        self._header_bytes = 0
 
 
 class _Uvicorn(uvicorn.Server):
