@@ -3,20 +3,27 @@ goes."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
+from typing import Final
 
 import msgspec
 
 from leveler.adapter import Delivery, QueueSpec
 from leveler.clock import Clock
-from leveler.errors import LevelerError
-from leveler.message import Message
+from leveler.errors import LevelerError, MessageTooLarge
+from leveler.message import Message, cut
 from leveler_rabbitmq.delays import Room, solo_rooms
 from leveler_rabbitmq.envelope import seal
 from leveler_rabbitmq.feed import Arrival
 from leveler_rabbitmq.post import Post
 from leveler_rabbitmq.publisher import Letter
 from leveler_rabbitmq.sender import letter_of
+
+#: Of each text in a copy that is too large with all that came.
+_MOST_BYTES: Final = 1024
+
+log = logging.getLogger("leveler")
 
 
 class Copies:
@@ -50,6 +57,17 @@ class Copies:
     async def _send(
         self, copies: Mapping[int, Message], address: Callable[[Message], tuple[Letter, Room | None]]
     ) -> dict[int, LevelerError]:
+        failed = await self._attempt(copies, address)
+        large = [place for place, error in failed.items() if isinstance(error, MessageTooLarge)]
+        if not large:
+            return failed
+        for place in large:
+            log.warning("%s; a copy goes without its headers, for none would be worse", failed.pop(place))
+        return failed | await self._attempt({place: _bare(copies[place]) for place in large}, address)
+
+    async def _attempt(
+        self, copies: Mapping[int, Message], address: Callable[[Message], tuple[Letter, Room | None]]
+    ) -> dict[int, LevelerError]:
         failed: dict[int, LevelerError] = {}
         letters, rooms, places = list[Letter](), list[Room | None](), list[int]()
         for place, copy in copies.items():
@@ -65,6 +83,20 @@ class Copies:
             refused = await self._post.send_delayed(self._lane, letters, rooms, bounded=self._bounded)
             failed.update({places[index]: error for index, error in refused.items()})
         return failed
+
+
+def _bare(copy: Message) -> Message:
+    """Without headers, and with no more than the beginning of what else its sender may have made too large for a frame
+    together with what we add: who cannot be copied would be delivered for ever."""
+    return msgspec.structs.replace(
+        copy,
+        headers={},
+        type=cut(copy.type, _MOST_BYTES),
+        source=cut(copy.source, _MOST_BYTES),
+        content_type=cut(copy.content_type, _MOST_BYTES),
+        key=copy.key and cut(copy.key, _MOST_BYTES),
+        traceparent=None,
+    )
 
 
 def unseen(arrival: Arrival) -> Message:

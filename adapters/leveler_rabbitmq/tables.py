@@ -51,7 +51,8 @@ def read(data: bytes, start: int) -> tuple[dict[str, Value], int]:
     found: dict[str, Value] = {}
     while position < end:
         after_name = position + 1 + data[position]
-        name = str(data[position + 1 : after_name], "utf-8", "replace")
+        # With a "?" for what is no text: a name must not grow, or no copy of the message could be sent.
+        name = str(data[position + 1 : after_name], "utf-8", "replace").replace("\ufffd", "?")
         kind = data[after_name]
         position = after_name + 1
         if kind == _TEXT:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from leveler_rabbitmq import delays, tables, topology
 from leveler_rabbitmq.address import address_of
@@ -244,6 +244,14 @@ def test_what_the_broker_wrote_down_is_not_sent_again() -> None:
     again = seal(open_up(raw(properties), b"", NOW).message)
     found, _ = tables.read(again, 2 + 1)
     assert {name for name in found if not name.startswith("cloudEvents:")} == {"keep"}
+
+
+@example(b"\xff" * 255)
+@given(st.binary(min_size=1, max_size=255))
+def test_a_name_that_is_no_text_can_be_sent_again(name: bytes) -> None:
+    table = tables.table(b"%c%bS\0\0\0\1v" % (len(name), name))
+    message = open_up(b"\x20\0" + table, b"body", NOW).message
+    assert tables.read(seal(message), 2 + 1 + len(message.content_type))[0]
 
 
 def test_what_amqp_cannot_carry_is_refused_by_name() -> None:

@@ -119,6 +119,42 @@ def test_a_foreign_message_is_consumed_retried_and_dead_lettered(play: Callable[
     play(scene)
 
 
+class _NoText(str):
+    """A name as no client would write it."""
+
+    def encode(self, *_: Any) -> bytes:
+        return b"\xff" * 128
+
+
+@pytest.mark.parametrize(
+    ("headers", "kind"),
+    [
+        ({_NoText("name"): "x"}, "Order"),
+        ({f"h{number:03}": "x" * 1000 for number in range(127)} | {"rest": "x" * 1950}, "Order"),
+        ({"cloudEvents:specversion": "1.0", "cloudEvents:id": "1", "cloudEvents:type": "x" * 130_850}, "x" * 1021 + "…"),
+    ],
+    ids=["a name that is no text", "as many headers as there can be", "as long a type as there can be"],
+)
+def test_a_foreign_message_that_cannot_be_copied_as_it_is_dies_all_the_same(
+    play: Callable[[Play], None], headers: dict[str, str], kind: str
+) -> None:
+    """Or it would be delivered for ever."""
+
+    async def scene(b: Bench) -> None:
+        await b.publish(b"poison \xff", headers=headers, message_type="Order")
+        receiver = b.adapter.receiver(b.queue, capacity=10)
+        [delivery] = await b.take(receiver)
+        await receiver.abandon([Abandon(delivery, 0.1)])
+        [delivery] = await b.take(receiver)
+        await receiver.dead_letter([DeadLetter(delivery, Death(reason="rejected", detail="d" * 2000))])
+        [dead] = await b.take(b.adapter.receiver(b.queue, capacity=1, dead=True))
+        assert (dead.message.body, dead.message.type, dead.attempt) == (b"poison \xff", kind, 1)
+        assert dead.message.death is not None
+        assert dead.message.death.reason == "rejected"
+
+    play(scene)
+
+
 def test_the_brokers_bookkeeping_is_not_sent_on(play: Callable[[Play], None]) -> None:
     """It grows with every round, and a header frame that is too large ends the connection of everybody."""
 
