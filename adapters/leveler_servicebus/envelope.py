@@ -73,13 +73,14 @@ def open_up(raw: ServiceBusReceivedMessage, now: datetime) -> Message:
         else:
             headers[name] = value
     if "specversion" not in attributes:
-        attributes.setdefault("type", raw.subject or "")
-        attributes.setdefault("partitionkey", raw.session_id or "")
-    attributes.setdefault("datacontenttype", raw.content_type or "")
-    message = Message.from_attributes(
+        attributes.setdefault("type", _text(raw.subject or ""))
+        attributes.setdefault("partitionkey", _text(raw.session_id or ""))
+    attributes.setdefault("datacontenttype", _text(raw.content_type or ""))
+    if death:
+        attributes["levelerdeath"] = death_text(death)
+    return Message.from_attributes(
         attributes, _body(raw), headers, received_at=raw.enqueued_time_utc or now, native_id=_native_id(raw)
     )
-    return msgspec.structs.replace(message, death=death_of(death)) if death else message
 
 
 def reason_and_description(death: Death) -> tuple[str, str]:
@@ -92,13 +93,15 @@ def reason_and_description(death: Death) -> tuple[str, str]:
     return cut(death.reason, _MOST_DEATH_BYTES), description
 
 
-def death_of(properties: Mapping[str, str]) -> Death:
-    """The death that we gave it, or the service."""
+def death_text(properties: Mapping[str, str]) -> str:
+    """The death that we gave it, or the service, as the envelope has it. Anybody may have written that."""
     reason, description = (properties.get(name, "") for name in _DEATH)
     try:
-        return msgspec.json.decode(description, type=Death)
+        msgspec.json.decode(description, type=Death)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return Death(reason=reason or "unknown", detail=cut(description, MAX_DETAIL_BYTES))
+        death = Death(reason=reason or "unknown", detail=cut(description, MAX_DETAIL_BYTES))
+        return msgspec.json.encode(death).decode()
+    return description
 
 
 def _native_id(raw: ServiceBusReceivedMessage) -> str:

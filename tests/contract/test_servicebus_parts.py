@@ -6,18 +6,22 @@ import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
-from azure.servicebus import ServiceBusMessageBatch
+from azure.servicebus import ServiceBusMessageBatch, ServiceBusReceivedMessage
 from azure.servicebus import exceptions as sdk
+from azure.servicebus._pyamqp.message import Message as RawMessage
+from azure.servicebus._pyamqp.message import Properties
 from leveler_servicebus.appetite import Appetite
 from leveler_servicebus.clocks import Clocks
-from leveler_servicebus.envelope import death_of, reason_and_description, seal, size
+from leveler_servicebus.envelope import death_text, open_up, reason_and_description, seal, size
 from leveler_servicebus.errors import Unanswered, translate
 from leveler_servicebus.options import ServiceBusOptions
 from leveler_servicebus.place import place_of
 from leveler_servicebus.receipt import Receipt
 from leveler_servicebus.settlement import settle
 
+from leveler.cli.messages import dead_table
 from leveler.errors import (
     AccessDenied,
     BrokerUnavailable,
@@ -119,7 +123,7 @@ def test_all_of_a_death_travels_in_its_description() -> None:
     death = Death(reason="exhausted", error_type="E", detail="ü\x00", attempts=5, queue="orders", last_failed_at=NOW)
     reason, description = reason_and_description(death)
     assert reason == "exhausted"
-    assert death_of({"DeadLetterReason": reason, "DeadLetterErrorDescription": description}) == death
+    assert _death({"DeadLetterReason": reason, "DeadLetterErrorDescription": description}) == death
 
 
 def test_a_death_is_cut_to_what_the_service_takes() -> None:
@@ -129,7 +133,42 @@ def test_a_death_is_cut_to_what_the_service_takes() -> None:
 
 def test_a_death_that_the_service_itself_brought_about_is_told_in_its_words() -> None:
     words = {"DeadLetterReason": "MaxDeliveryCountExceeded", "DeadLetterErrorDescription": "10 times"}
-    assert death_of(words) == Death(reason="MaxDeliveryCountExceeded", detail="10 times")
+    assert _death(words) == Death(reason="MaxDeliveryCountExceeded", detail="10 times")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        b'{"reason":"x","last_failed_at":"2020-01-01T00:00:00"}',
+        b'{"reason":"x","last_failed_at":"0001-01-01T00:00:00+14:00"}',
+        b'{"reason":"x","attempts":1180591620717411303424}',
+        b"[" * 5000,
+        b"\xff\xfe",
+    ],
+)
+def test_a_death_that_anybody_has_made_up_can_be_shown(told: bytes) -> None:
+    forged = {b"DeadLetterReason": b"x", b"DeadLetterErrorDescription": told}
+    letter = _opened(Properties(), forged)
+    assert letter.death is not None
+    assert 0 <= letter.death.attempts <= 1_000_000
+    assert "x" in dead_table([letter])
+
+
+def test_texts_that_are_none_are_read_as_well_as_they_can_be() -> None:
+    message = _opened(Properties(content_type=b"a\xff", subject=b"b\xff", group_id=b"c\xff"), {})
+    assert (message.content_type, message.type, message.key) == ("a\ufffd", "b\ufffd", "c\ufffd")
+    assert size(message) > 0
+    seal(message, session=message.key, not_before=None)
+
+
+def _opened(properties: Properties, headers: dict[bytes, bytes]) -> Message:
+    """What somebody else has sent."""
+    raw = RawMessage(data=[b"x"], properties=properties, application_properties=headers, message_annotations={})
+    return open_up(ServiceBusReceivedMessage(raw, receiver=None), NOW)  # type: ignore[arg-type]
+
+
+def _death(words: dict[str, str]) -> Death:
+    return msgspec.json.decode(death_text(words), type=Death)
 
 
 # How many to ask for
