@@ -61,13 +61,17 @@ def text_of(message: Message, returned: Returned | None = None) -> str:
 def text_of_dead(message: Message, death: Death) -> str:
     """The text of its dead letter, with as much of the detail as there is room for.
 
+    What others have sent may leave no room even without, nor for an envelope: then it is its body alone, as it came.
+
     Raises:
-        MessageTooLarge: there is no room even without.
+        MessageTooLarge: there is no room for that either.
     """
     for most in (len(death.detail) * 4, *_SHORTER_DETAILS):
         text = text_of(message.dead(msgspec.structs.replace(death, detail=cut(death.detail, most))))
         if size_of(text) <= MOST_BYTES:
             return text
+    if size_of(text := _as_it_came(message.body)) <= MOST_BYTES:
+        return text
     raise MessageTooLarge(f"message {message.id!r} is too large for a dead letter of its own: up to {MOST_BYTES} bytes")
 
 
@@ -102,6 +106,14 @@ def _as_text(document: bytes) -> str:
     if not _NO_XML.search(plain) and size_of(plain) <= 4 * ((len(document) + 2) // 3):
         return plain
     return base64.b64encode(document).decode()
+
+
+def _as_it_came(body: bytes) -> str:
+    try:
+        plain = body.decode()
+    except UnicodeDecodeError:
+        return base64.b64encode(body).decode()
+    return base64.b64encode(body).decode() if _NO_XML.search(plain) else plain
 
 
 def _decoded(given: bytes) -> bytes:

@@ -113,6 +113,14 @@ def test_a_dead_letter_keeps_as_much_of_its_detail_as_there_is_room_for() -> Non
     assert 200 < len(dead.death.detail) < MAX_DETAIL_BYTES
 
 
+@pytest.mark.parametrize("text", ["x" * MOST_BYTES, '{"a":"' + "y" * 60_000 + '"}', '{"specversion":"1.0","id":"1"}' * 2000])
+def test_a_message_of_others_without_room_for_an_envelope_dies_as_it_came(text: str) -> None:
+    """Or it would be delivered until the service throws it away."""
+    foreign, _ = back(text)
+    letter = text_of_dead(foreign, Death(reason="undecodable"))
+    assert back(letter)[0].body == foreign.body == text.encode()
+
+
 def test_a_dead_letter_for_which_there_is_no_room_is_refused() -> None:
     with pytest.raises(MessageTooLarge, match="'42'"):
         text_of_dead(message(b"\xff" * 50_000), Death(reason="exhausted"))
