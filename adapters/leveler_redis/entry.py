@@ -126,8 +126,9 @@ def _read(identity: bytes, flat: Sequence[bytes]) -> Entry:
     origin = identity
     fields: dict[bytes, bytes] = dict(zip(flat[::2], flat[1::2], strict=True))
     if b"leveler:deliveries" in fields or b"leveler:line" in fields or b"leveler:entry" in fields:
-        deliveries, line = _count(fields.get(b"leveler:deliveries", b"0")), fields.get(b"leveler:line", b"")
-        origin = fields.get(b"leveler:entry", identity)
+        kept = dict(zip(flat[-2::-2], flat[::-2], strict=True))  # the first of a name, which the scripts go by
+        deliveries, line = _count(kept.get(b"leveler:deliveries", b"0")), kept.get(b"leveler:line", b"")
+        origin = kept.get(b"leveler:entry", identity)
     else:
         deliveries, line = 0, b""
     message = _ours(origin, fields) if b"specversion" in fields else _foreign(origin, fields)
@@ -167,6 +168,8 @@ def _foreign(identity: bytes, fields: dict[bytes, bytes]) -> Message:
     )
 
 
+#: Data from outside, and believed only up to here.
+_MOST_DELIVERIES: Final = 1_000_000
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -180,7 +183,9 @@ def _moment(milliseconds: bytes) -> datetime:
 
 
 def _count(digits: bytes) -> int:
-    return min(int(digits), 1_000_000) if digits.isdigit() and len(digits) < 10 else 0
+    if not digits.isdigit():
+        return 0
+    return min(int(digits), _MOST_DELIVERIES) if len(digits) < 10 else _MOST_DELIVERIES
 
 
 def _headers(document: str) -> dict[str, str]:

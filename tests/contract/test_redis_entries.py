@@ -15,7 +15,7 @@ from leveler_redis.entry import fields_of, read, size
 from leveler_redis.tending import UNKNOWN, tending_of
 from msgspec.structs import replace
 
-from leveler.adapter import Abandon, QueueSpec
+from leveler.adapter import Abandon, DeadLetter, QueueSpec
 from leveler.clock import SystemClock
 from leveler.discovery import find
 from leveler.message import Death, Message
@@ -132,6 +132,52 @@ def test_an_entry_of_somebody_elses_is_a_message(
             [one] = await receiver.receive(10, 2.0)
             assert (one.message.id, one.message.body, one.attempt) == (first.decode(), body, 4)
             await receiver.complete([one])
+            await receiver.close()
+            await adapter.drop(queue)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"leveler:deliveries": "9999999999"},
+        {"leveler:deliveries": "1e999"},
+        {"leveler:deliveries": "nan"},
+        {"leveler:deliveries": "-1000000"},
+        [("leveler:deliveries", "0"), ("leveler:deliveries", "0")],
+        {"leveler:line": "no place"},
+        {"leveler:line": "k\0nobody's"},
+        {"leveler:lane": "x", "leveler:failed": "x", "leveler:entry": "x"},
+        {f"leveler:{number}": "x" for number in range(4000)},
+    ],
+    ids=lambda forged: str(forged)[:40],
+)
+def test_bookkeeping_that_somebody_has_made_up_neither_loses_a_message_nor_gives_it_attempts(
+    redis: Kept, forged: Any, ordered: bool
+) -> None:
+    queue = QueueSpec(name="forged", lease_seconds=30.0, ordered=ordered)
+    pairs = list(forged.items()) if isinstance(forged, dict) else forged
+
+    async def play() -> None:
+        prefix = f"forged-{abs(hash(str(forged)))}-{ordered}:"
+        async with find(f"{redis.url}?prefix={prefix}", clock=SystemClock(), deadline_seconds=5.0) as adapter:
+            await adapter.declare(queue)
+            with client.Redis.from_url(redis.url) as theirs:
+                fields = [text for pair in [("data", "poison"), *pairs] for text in pair]
+                theirs.execute_command("XADD", f"{prefix}{{forged}}", "*", *fields)
+            receiver = adapter.receiver(queue, capacity=10)
+            attempts: list[int] = []
+            for delay in (0.0, 0.05, 0.05):
+                [one] = await receiver.receive(10, 5.0)
+                attempts.append(one.attempt)
+                await receiver.abandon([Abandon(one, delay)])
+            [one] = await receiver.receive(10, 5.0)
+            assert one.attempt > max(attempts) or one.attempt > 1_000_000
+            await receiver.dead_letter([DeadLetter(one, Death(reason="rejected"))])
+            [dead] = await adapter.peek(queue, 10, dead=True)
+            assert dead.body == one.message.body
             await receiver.close()
             await adapter.drop(queue)
 

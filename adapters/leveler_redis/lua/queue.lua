@@ -3,6 +3,10 @@ local META, LATER, DUE, LINE, SEEN, FIRST_LANE = KEYS[1], KEYS[2], KEYS[3], KEYS
 local GROUP = 'leveler'
 -- More arguments than this do not fit into one call (Lua can unpack just below 8000).
 local MOST_ARGUMENTS = 7000
+-- What we keep in an entry. All of it may have been written by anybody.
+local OURS = {['leveler:deliveries'] = true, ['leveler:entry'] = true, ['leveler:failed'] = true,
+  ['leveler:lane'] = true, ['leveler:line'] = true}
+local MOST_DELIVERIES = 1000000
 
 local function lane_key(lane) return KEYS[FIRST_LANE + lane] end
 
@@ -74,7 +78,7 @@ local function add(stream, fields)
     local object, kept = {}, {}
     for place = 1, #fields, 2 do
       local name, value = fields[place], fields[place + 1]
-      if string.sub(name, 1, 8) == 'leveler:' then set_field(kept, name, value) else object[name] = value end
+      if OURS[name] then set_field(kept, name, value) else object[name] = value end
     end
     fields = kept
     set_field(fields, 'data', cjson.encode(object))
@@ -101,7 +105,8 @@ local function first_in_line(key)
   return redis.call('ZRANGEBYLEX', LINE, '[' .. key .. '\0', '(' .. key .. '\1', 'LIMIT', 0, 1)[1]
 end
 
-local function key_of(place) return string.match(place, '^(.-)%z') end
+-- Nil of what is no place in a line.
+local function key_of(place) return place and string.match(place, '^(.-)%z') end
 
 local function stand(place, where) redis.call('ZADD', LINE, 0, place .. where) end
 local function leave(place, where) redis.call('ZREM', LINE, place .. where) end
@@ -124,15 +129,18 @@ local function advance(key)
 end
 
 local function done_with(place)
-  if place and place ~= '' then
+  local key = key_of(place)
+  if key then
     leave(place, READY)
-    advance(key_of(place))
+    advance(key)
   end
 end
 
 -- One more delivery that was not the last, if it counts.
 local function count_delivery(fields, now)
-  set_field(fields, 'leveler:deliveries', (tonumber(field(fields, 'leveler:deliveries')) or 0) + 1)
+  local known = tonumber(field(fields, 'leveler:deliveries') or 0)
+  if not known or not (known >= 0) then known = 0 end
+  set_field(fields, 'leveler:deliveries', math.min(math.floor(known) + 1, MOST_DELIVERIES))
   if not field(fields, 'leveler:failed') then set_field(fields, 'leveler:failed', now) end
 end
 

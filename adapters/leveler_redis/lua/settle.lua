@@ -27,7 +27,7 @@ local function give_back(item, counted)
   end
   local id = put_aside(lane, fields)
   redis.call('ZADD', DUE, now + item.delay, id)
-  if item.line ~= '' then
+  if key_of(item.line) then
     leave(item.line, READY)
     stand(item.line, '\0' .. id)
   end

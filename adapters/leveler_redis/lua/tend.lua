@@ -12,9 +12,9 @@ local due = redis.call('ZRANGEBYSCORE', DUE, '-inf', now, 'LIMIT', 0, MOST_DUE)
 for _, id in ipairs(due) do
   redis.call('ZREM', DUE, id)
   local fields = entry_of(LATER, id)
-  local place = fields and field(fields, 'leveler:line')
-  if place then
-    advance(key_of(place))
+  local key = fields and key_of(field(fields, 'leveler:line'))
+  if key then
+    advance(key)
   elseif fields then
     redis.call('XDEL', LATER, id)
     put(tonumber(field(fields, 'leveler:lane')), fields)
