@@ -93,7 +93,10 @@ class OidcGuard:
 
 
 class OpenGuard:
-    """Lets everybody in: for emulators, and on the loopback address only."""
+    """Lets everybody in but web pages: for emulators, and on the loopback address only.
+
+    A browser on this machine sends what any page tells it to send here, and says in "Origin" that a page did.
+    """
 
     async def check(self, headers: Mapping[str, str]) -> int:
-        return 0
+        return FORBIDDEN if "origin" in headers else 0
