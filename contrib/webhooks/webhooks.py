@@ -180,7 +180,8 @@ class WebhookReceiver(PushReceiver):
         self._sender = sender
         self.opened = open_desks  # type: ignore[method-assign]
         self._from_store: set[int] = set()
-        self._dying: dict[str, Dying] = {}
+        #: By the id of their message: a source may send one twice at the same moment.
+        self._dying: dict[str, list[Dying]] = {}
 
     def room(self) -> int:
         return max(0, super().room() - len(self._from_store))
@@ -229,26 +230,38 @@ class WebhookReceiver(PushReceiver):
     async def buried(self, item: DeadLetter) -> None:
         """Into the store, and dead there. A crash in between leaves it in the store, to be tried once more."""
         message = item.delivery.message.copy(attempts=item.delivery.attempt - 1, not_before=None, failed_at=None)
-        dead = self._dying[message.id] = Dying(item, asyncio.get_running_loop().create_future())
-        await self._sender.send([message])
+        dead = Dying(item, asyncio.get_running_loop().create_future())
+        self._dying.setdefault(message.id, []).append(dead)
         undertaker = self._stored_receiver()
         try:
+            await self._sender.send([message])
             while not dead.done.done():  # our other receiver may meet it first
                 for delivery in await undertaker.receive(1, _LOOK_SECONDS):
                     if not await self._buried(undertaker, delivery):
                         await undertaker.abandon([Abandon(delivery, counted=False)])
         finally:
-            del self._dying[message.id]
+            self._forget(message.id, dead)
             await undertaker.close()
 
     async def _buried(self, receiver: Receiver, delivery: Delivery) -> bool:
         """Bury what has come out of the store, if it is there for that."""
-        dead = self._dying.get(delivery.message.id)
-        if dead is None or dead.done.done():
+        name = delivery.message.id
+        if not (waiting := self._dying.get(name)):
             return False
-        await receiver.dead_letter([DeadLetter(delivery, dead.item.death)])
+        dead = waiting[0]
+        self._forget(name, dead)  # each has one delivery to bury, and nobody else buries for it meanwhile
+        try:
+            await receiver.dead_letter([DeadLetter(delivery, dead.item.death)])
+        except BaseException:
+            self._dying.setdefault(name, []).append(dead)
+            raise
         dead.done.set_result(None)
         return True
+
+    def _forget(self, name: str, dead: Dying) -> None:
+        waiting = [one for one in self._dying.pop(name, ()) if one is not dead]
+        if waiting:
+            self._dying[name] = waiting
 
     async def resend(self, message: Message) -> None:
         await self._sender.send([message])

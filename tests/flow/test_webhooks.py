@@ -14,9 +14,11 @@ import pytest
 from aiohttp import ClientSession
 
 from leveler import Context, Leveler, QueueSettings, Reject, Retry, RetryPolicy, Settings
+from leveler.adapter import DeadLetter, Delivery, QueueSpec
 from leveler.clock import SystemClock
 from leveler.discovery import find
 from leveler.errors import ConfigError
+from leveler.message import Death, Message
 from leveler.settings import BrokerSettings
 from tests.containers.port import free_ports
 
@@ -147,6 +149,33 @@ def test_what_will_never_work_is_a_dead_letter_in_the_store(tmp_path: Path, do: 
         assert (letter.death.reason, letter.body) == (reason, body)
 
     play(tmp_path)
+
+
+def test_what_comes_twice_at_once_and_will_never_work_is_buried_twice(tmp_path: Path) -> None:
+    message = Message(id="w-1", body=b"{}", time=SystemClock().now())
+    dead = DeadLetter(Delivery(message, 1, float("inf"), None), Death(reason="rejected"))
+    queue = QueueSpec(name="orders", lease_seconds=5.0)
+
+    async def play() -> None:
+        store = find(f"sqlite:///{tmp_path}/inbox.db", clock=SystemClock(), deadline_seconds=5.0)
+        async with webhooks.WebhookAdapter(store) as adapter, asyncio.timeout(10):
+            await adapter.declare(queue)
+            receiver = adapter.receiver(queue, capacity=10)
+            await asyncio.gather(*(receiver.buried(dead) for _ in range(3)))
+            assert (await adapter.depth(queue))[:4] == (0, 0, 0, 3)
+
+    asyncio.run(play())
+
+
+@played()
+async def _pages(h: Hook) -> None:
+    """The browser on this machine sends what any page tells it to."""
+    assert await h.post(b"{}", Origin="https://evil.example", Content_Type="text/plain") == 403
+    assert await h.post(b"{}", Origin="null") == 403
+    assert h.seen == []
+
+
+test_without_a_guard_no_web_page_is_let_in = _pages
 
 
 @played(guard=webhooks.BearerGuard("s3cret"))
