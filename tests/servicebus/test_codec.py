@@ -111,6 +111,11 @@ def test_nonsense_is_refused_and_nothing_worse(data: bytes) -> None:
             continue
 
 
+def test_a_character_that_there_is_not_is_refused() -> None:
+    with pytest.raises(DecodeError, match="no AMQP value"):
+        decode(b"\x73\xff\xff\xff\xff")
+
+
 def test_nesting_has_an_end() -> None:
     with pytest.raises(DecodeError, match="deep"):
         decode(b"\x00" * 10_000 + b"\x40")

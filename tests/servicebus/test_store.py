@@ -32,6 +32,13 @@ QUEUES = {
 }
 
 
+def test_nobody_else_may_read_what_is_kept(tmp_path: Path) -> None:
+    FileStore(tmp_path / "bus.db")
+    assert {file.stat().st_mode & 0o777 for file in tmp_path.iterdir()} == {0o600}
+    with pytest.raises(NoStore):
+        FileStore(tmp_path / "nowhere" / "bus.db")
+
+
 def test_everything_about_a_message_survives(tmp_path: Path) -> None:
     async def story() -> None:
         file = tmp_path / "bus.db"

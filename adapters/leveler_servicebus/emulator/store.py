@@ -51,12 +51,13 @@ class FileStore:
 
     def __init__(self, path: Path) -> None:
         try:
+            path.touch(mode=0o600)  # messages are nobody else's business
             self._file = sqlite3.connect(path, isolation_level=None, timeout=1.0)
             self._file.executescript(
                 "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL"
             )
             self._make(path)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
             raise NoStore(f"{path} cannot be used: {error} (does another emulator have it?)") from error
         self._writing = False
         self._given: dict[str, int] = {}

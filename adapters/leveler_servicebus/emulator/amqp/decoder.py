@@ -34,7 +34,7 @@ def decode(data: bytes, at: int = 0) -> tuple[Any, int]:
     """
     try:
         return _decode(data, at, 0)
-    except (IndexError, struct.error, UnicodeDecodeError, OverflowError, TypeError) as error:
+    except (IndexError, struct.error, ValueError, OverflowError, TypeError) as error:
         raise DecodeError(f"no AMQP value at byte {at}: {error}") from error
 
 
