@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from leveler.clock import Clock
-from leveler.errors import BrokerUnavailable, LevelerError, MessageTooLarge, QueueNotFound, SendUnknown
-from leveler.message import Message
+from leveler.errors import BrokerUnavailable, InvalidMessage, LevelerError, MessageTooLarge, QueueNotFound, SendUnknown
+from leveler.message import Message, check_token
 from leveler_sqs import policy
 from leveler_sqs.calls import Calls
 from leveler_sqs.envelope import seal
@@ -78,7 +79,7 @@ class Post:
                 continue
             entry: dict[str, Any] = {"MessageBody": text}
             if self._fifo:
-                entry["MessageGroupId"] = message.key or message.id
+                entry["MessageGroupId"] = _group(message)
                 entry["MessageDeduplicationId"] = message.dedup_key
             elif message.not_before is not None:
                 delay = math.ceil(message.delay_seconds(now))
@@ -157,6 +158,15 @@ def _overtaking(message: Message) -> BrokerUnavailable:
     return BrokerUnavailable(
         f"message {message.id!r}: one before it with the key {message.key!r} was not accepted, so that it was not sent"
     )
+
+
+def _group(message: Message) -> str:
+    """Its key; in place of one that a foreign sender has made up and SQS does not take, always the same other one."""
+    key = message.key or message.id
+    try:
+        return check_token("key", key)
+    except InvalidMessage:
+        return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
 def _too_large(message: Message, size: int, most: int) -> MessageTooLarge:

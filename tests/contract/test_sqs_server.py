@@ -120,6 +120,15 @@ def test_a_batch_that_is_too_long_goes_in_parts() -> None:
     assert sum(taken) == 10
 
 
+def test_on_fifo_a_key_that_sqs_would_not_take_is_another_that_it_does() -> None:
+    """A foreign message may bring any: its dead letter was refused for ever, and everything of its group waited."""
+    answers = Answers(lambda operation, parameters: {})
+    assert sent(answers, [message(1, key="k" * 129), message(2, key="k" * 129), message(3, key="ü ")], fifo=True) == {}
+    first, second, third = (entry["MessageGroupId"] for entry in answers.asked[0][1]["Entries"])
+    assert first == second != third
+    assert {len(first), len(third)} == {64}
+
+
 def test_on_fifo_nothing_of_a_key_goes_after_one_that_was_refused() -> None:
     messages = [message(number, key="a" if number % 2 else "b") for number in range(30)]
     answers = Answers(failing("3"))
