@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -147,7 +148,7 @@ def test_a_death_that_the_service_itself_brought_about_is_told_in_its_words() ->
     ],
 )
 def test_a_death_that_anybody_has_made_up_can_be_shown(told: bytes) -> None:
-    forged = {b"DeadLetterReason": b"x", b"DeadLetterErrorDescription": told}
+    forged: dict[str | bytes, Any] = {b"DeadLetterReason": b"x", b"DeadLetterErrorDescription": told}
     letter = _opened(Properties(), forged)
     assert letter.death is not None
     assert 0 <= letter.death.attempts <= 1_000_000
@@ -161,10 +162,10 @@ def test_texts_that_are_none_are_read_as_well_as_they_can_be() -> None:
     seal(message, session=message.key, not_before=None)
 
 
-def _opened(properties: Properties, headers: dict[bytes, bytes]) -> Message:
+def _opened(properties: Properties, headers: dict[str | bytes, Any]) -> Message:
     """What somebody else has sent."""
     raw = RawMessage(data=[b"x"], properties=properties, application_properties=headers, message_annotations={})
-    return open_up(ServiceBusReceivedMessage(raw, receiver=None), NOW)  # type: ignore[arg-type]
+    return open_up(ServiceBusReceivedMessage(raw, receiver=None), NOW)
 
 
 def _death(words: dict[str, str]) -> Death:

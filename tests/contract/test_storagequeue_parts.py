@@ -113,7 +113,9 @@ def test_a_dead_letter_keeps_as_much_of_its_detail_as_there_is_room_for() -> Non
     assert 200 < len(dead.death.detail) < MAX_DETAIL_BYTES
 
 
-@pytest.mark.parametrize("text", ["x" * MOST_BYTES, '{"a":"' + "y" * 60_000 + '"}', '{"specversion":"1.0","id":"1"}' * 2000])
+@pytest.mark.parametrize(
+    "text", ["x" * MOST_BYTES, '{"a":"' + "y" * 60_000 + '"}', '{"specversion":"1.0","id":"1"}' * 2000]
+)
 def test_a_message_of_others_without_room_for_an_envelope_dies_as_it_came(text: str) -> None:
     """Or it would be delivered until the service throws it away."""
     foreign, _ = back(text)
