@@ -170,10 +170,10 @@ def redact(url: str) -> str:
 
 _NEXT_URL = re.compile(r"(?i)(?<=[,;\s])(?=[a-z][a-z0-9+.-]*://)")
 # To the last "@" of its URL: whatever stands unescaped in a password, no part of it may get through.
-_USERINFO = re.compile(r"(?s)//.*@")
-# To the next key, not to the next separator: a password may hold that, too.
+_USERINFO = re.compile(r"(?is)//.*@|%2F%2F.*%40")
+# To the next key, not to the next separator: a password may hold that, too. In a query its "=" may be encoded.
 _SECRET_VALUE = re.compile(
-    r"(?is)((?:key|password|passwd|pwd|secret|token|sig|signature|credential)[^=&;\s,]*=).+?(?=&|;\s*\w+\s*=|$)"
+    r"(?is)((?:key|password|passwd|pwd|secret|token|sig|signature|credential)[^=&;\s,]*?(?:=|%3D)).+?(?=&|;\s*\w+\s*=|$)"
 )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar
+from urllib.parse import unquote
 
 from leveler.adapter import Adapter, QueueSpec, redact
 from leveler.consumer.limits import Adaptive as Adaptive
@@ -248,5 +249,6 @@ def _redacted(url: str) -> str:
 
 def _shown_option(name: str, value: object) -> str:
     """A plain value as it is. What is more than that may hold a secret: a URL's user, a connection string."""
-    is_plain = isinstance(value, str | int | float) and not _SECRET.search(name) and not set("@=") & set(str(value))
+    is_plain = isinstance(value, str | int | float) and not _SECRET.search(name)
+    is_plain = is_plain and not set("@=") & set(unquote(str(value)))
     return str(value) if is_plain else "***"

@@ -13,14 +13,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
 from leveler import units
-from leveler.adapter import INFINITE, redact
+from leveler.adapter import INFINITE
 from leveler.cli.source import AppArgument, BrokerOption, ConfigOption, Source
-from leveler.cli.terminal import note, say
+from leveler.cli.terminal import escaped, note, say
 from leveler.discovery import adapter_type
 from leveler.errors import ConfigError
 
@@ -57,9 +57,9 @@ def run(
     """
     from leveler.cli.diagnosis import mistyped
 
-    logging.basicConfig(
-        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)-7s %(name)s: %(message)s"
-    )
+    lines = logging.StreamHandler(sys.stderr)
+    lines.setFormatter(LogFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    logging.basicConfig(level=log_level.upper(), handlers=[lines])
     leveler = Source(broker, config, app).loaded()
     leveler.configure(listen=listen)
     if not leveler._handlers:
@@ -76,6 +76,13 @@ def run(
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(_work(leveler, queues))
     raise typer.Exit(code)
+
+
+class LogFormatter(logging.Formatter):
+    """Escapes tracebacks: errors quote messages, which are somebody else's."""
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # the name that logging looks for
+        return escaped(super().formatException(ei), lines=True)
 
 
 def _only_warnings(brokers: Iterable[BrokerSettings]) -> None:
@@ -115,7 +122,7 @@ def _described(queue: str, settings: Settings) -> str:
     from leveler.settings import DEFAULT_CONCURRENCY, LimitSettings
 
     broker = settings.brokers.get(settings.queue(queue).broker)
-    where = "no broker" if broker is None else redact(broker.url) or "an adapter of the app's own"
+    where = "no broker" if broker is None else broker.shown()["url"]
     consumer = settings.consumer(queue)
     shared = settings.downstreams.get(consumer.downstream or "", LimitSettings())
     if consumer.limits.concurrency is None and shared.concurrency is None:

@@ -19,6 +19,11 @@ from leveler.adapter import redact
         ("redis://host?password=CAN;ARY&ssl=true", "redis://host?password=***&ssl=true"),
         ("amqp://u:CANARY@host/?secret=CANARY CANARY", "amqp://***@host/?secret=***"),
         ("Endpoint=sb://h;SharedAccessKeyName=r;SharedAccessKey=CANARY=", None),
+        (
+            "servicebus://?connection_string=Endpoint%3Dsb%3A%2F%2Fh%3BSharedAccessKey%3DCANARY%3D%3BEntityPath%3DARY&x=1",
+            "servicebus://?connection_string=Endpoint%3Dsb%3A%2F%2Fh%3BSharedAccessKey%3D***&x=1",
+        ),
+        ("sqs://eu?endpoint=http%3a%2f%2fme%3aCANARY%40host", "sqs://eu?endpoint=http%3a//***@host"),
         ("sqlite:///orders.db", "sqlite:///orders.db"),
     ],
 )

@@ -24,6 +24,7 @@ from leveler.adapter import Capabilities
 from leveler.cli import make
 from leveler.cli.complaint import exit_code
 from leveler.cli.diagnosis import judgement
+from leveler.cli.run import LogFormatter
 from leveler.cli.terminal import age, escaped, one_line, table
 from leveler.errors import (
     AccessDenied,
@@ -1038,6 +1039,16 @@ def test_what_could_steer_a_terminal_is_written_out() -> None:
     assert escaped("a\x1b[2J\nb\u202e\x00\x9b") == "a\\x1b[2J\\nb\\u202e\\x00\\x9b"
     assert escaped("a\n\tb\x07", lines=True) == "a\n\tb\\x07"
     assert escaped("Zürich 東京 🛫") == "Zürich 東京 🛫"
+
+
+def test_a_traceback_in_the_log_steers_no_terminal() -> None:
+    try:
+        raise ValueError("\x1b[2J")
+    except ValueError:
+        record = logging.LogRecord("leveler", logging.DEBUG, "", 0, "failed", (), sys.exc_info())
+    lines = LogFormatter("%(message)s").format(record).split("\n")
+    assert lines[:2] == ["failed", "Traceback (most recent call last):"]
+    assert lines[-1] == "ValueError: \\x1b[2J"
 
 
 def test_one_line_is_one_line() -> None:

@@ -1000,6 +1000,8 @@ def test_neither_the_repr_nor_the_rows_of_settings_show_a_secret(secret: str) ->
         ("sqlite:///orders.db", "sqlite:///orders.db"),
         ("sqs://eu?endpoint=http://localhost:9324", "sqs://eu?endpoint=http://localhost:9324"),
         ("amqp://host/v?heartbeat=5&password=x", "amqp://host/v?heartbeat=5&password=***"),
+        ("servicebus://?connection_string=a%3Dsb%3A%2F%2Fh%3Bb%3Dc", "servicebus://?connection_string=***"),
+        ("sqs://eu?endpoint=http%3A%2F%2Fme%3Asecret%40host", "sqs://eu?endpoint=***"),
         ("amqp://me:a,b c;d@host,other/", "amqp://***@host_other/"),
         ("amqp://me:a?b@host/", "amqp://***"),
         ("amqp://me@x:a?b@host/?c=d@e", "amqp://***"),
