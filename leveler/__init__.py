@@ -11,6 +11,7 @@ The tour, in the order in which a message travels:
     config/, units.py           leveler.yaml and LEVELER_* -> settings; durations, sizes and rates in words
     fitting.py                  settings from code are of the kinds that they should be
     downstreams.py              what the limits protect, and who shares them
+    fleet.py, schedule.py       rates that all processes have together, in a store; what the store keeps of them
     runtime.py, worker.py       a started app: brokers connected, queues declared, consumers running until a signal
     consumer/                   the way of a delivery through a process, one room a step
       receiving.py              a receiver for as long as the consumer lives

@@ -24,6 +24,7 @@ import msgspec
 from leveler.clock import Clock
 from leveler.errors import Unsupported
 from leveler.message import Death, Message
+from leveler.schedule import Ask, Stretch
 
 INFINITE = float("inf")
 
@@ -293,6 +294,8 @@ class Adapter(ABC):
     options: ClassVar[type[Any]]
     #: Loggers of its client library that tell of every request at "info": ``leveler run`` lets them only warn.
     loggers: ClassVar[tuple[str, ...]] = ()
+    #: Whether `reserve` works.
+    keeps_rates: ClassVar[bool] = False
 
     def __init__(self, url: str, options: Any, *, clock: Clock, deadline_seconds: float) -> None:
         """No I/O here.
@@ -362,3 +365,15 @@ class Adapter(ABC):
     @abstractmethod
     async def purge(self, queue: QueueSpec, *, dead: bool = False) -> int | None:
         """Remove every waiting message; how many there were, None where the broker does not say."""
+
+    async def reserve(self, rate: str, ask: Ask) -> Stretch:
+        """The next stretch of the schedule called `rate`, which all who ask for it by this name share.
+
+        Atomically, and by a clock that all of them share: `leveler.schedule.reserve` says what is to be done, and this
+        keeps its mark. No limiting here, and no waiting: whatever the answer, it comes at once.
+
+        Raises:
+            BrokerUnavailable: nobody knows whether anything was reserved; it passes then.
+            Unsupported: `keeps_rates` is False.
+        """
+        raise Unsupported("this broker keeps no rates")

@@ -9,7 +9,7 @@ from dataclasses import replace
 from leveler import units
 from leveler.adapter import Capabilities
 from leveler.clock import Clock
-from leveler.consumer.limits import Breaker, FixedConcurrency, Gate, Limit, Limits, Memory, Rate, adaptive
+from leveler.consumer.limits import Breaker, FixedConcurrency, FleetRate, Gate, Limit, Limits, Memory, Rate, adaptive
 from leveler.errors import ConfigError
 from leveler.settings import DEFAULT_CONCURRENCY, Adaptive, ConsumerSettings, LimitSettings
 
@@ -31,6 +31,9 @@ class Downstreams:
         self.own: dict[str, Gate] = {}
         #: Of each downstream.
         self.gates = {name: self._gate(name, limits) for name, limits in settings.items()}
+        #: The rates of the whole fleet that consumers here pass, as the settings call them; and of which queues.
+        self.fleet_rates: dict[str, FleetRate] = {}
+        self.fleet_queues: dict[str, list[str]] = {}
 
     def limits(self, queue: str, consumer: ConsumerSettings, can: Capabilities) -> tuple[Limits, int]:
         """The limits of the consumer of `queue`, and the most runs that they will ever allow at once.
@@ -45,10 +48,17 @@ class Downstreams:
         if own != LimitSettings():
             self.own[queue] = self._gate(queue, own)
             gates.append(self.own[queue])
+            self._note_fleet(f"consumers.{queue}", self.own[queue], queue)
         if consumer.downstream is not None:
             gates.append(self.gates[consumer.downstream])
+            self._note_fleet(f"downstreams.{consumer.downstream}", gates[-1], queue)
         most = min(n for n in (own.most_runs, shared.most_runs) if n is not None)
         return Limits(gates, self.gates, memory_of(queue, consumer, can), consumer.batch_size or 1), most
+
+    def _note_fleet(self, name: str, gate: Gate, queue: str) -> None:
+        if gate.fleet_rate is not None:
+            self.fleet_rates[name] = gate.fleet_rate
+            self.fleet_queues.setdefault(name, []).append(queue)
 
     def _shared(self, queue: str, downstream: str | None) -> LimitSettings:
         if downstream is None:
@@ -76,7 +86,8 @@ class Downstreams:
         elif settings.concurrency is not None:
             limits.append(FixedConcurrency(settings.concurrency))
         if settings.rate_per_second is not None:
-            limits.append(Rate(settings.rate_per_second))
+            kind = FleetRate if settings.is_fleet else Rate
+            limits.append(kind(settings.rate_per_second))
         return limits
 
 

@@ -130,6 +130,18 @@ class StandingBy(Event):
     probing: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RateScopeChanged(Event):
+    """A rate of the whole fleet has lost its store, and this process keeps to its share of it; or it is back."""
+
+    #: The limit, as the settings call it: ``downstreams.billing``.
+    limit: str
+    #: False: the store is away.
+    is_fleet: bool
+    #: Starts per second that hold now: of the fleet, or of this process.
+    per_second: float
+
+
 Observer = Callable[[Event], object]
 
 

@@ -23,6 +23,7 @@ from leveler.discovery import find
 from leveler.downstreams import Downstreams
 from leveler.errors import BrokerUnavailable, ConfigError
 from leveler.events import Observers, log
+from leveler.fleet import Fleet, open_store
 from leveler.message import check_queue_name
 from leveler.monitor.depths import Depths
 from leveler.monitor.figures import AppFigures, ConsumerFigures, DepthFigures, QueueFigures
@@ -95,6 +96,7 @@ class Runtime:
         self._depths = Depths(clock)
         self._began_at = clock.monotonic()
         self._downstreams = Downstreams(settings.downstreams, clock, rng)
+        self._fleet: Fleet | None = None
         self._running: list[asyncio.Task[None]] = []
         self._changing = False  # consumers are being started, or stopped
         self._open = AsyncExitStack()
@@ -141,6 +143,7 @@ class Runtime:
 
         Raises:
             ConfigError: a queue has no handler, or its broker cannot keep the promises.
+            BrokerUnavailable: from the store, where a rate is the fleet's: nobody knows how many share it.
         """
         wanted = list(self._handlers) if only is None else list(only)
         for name in wanted:
@@ -149,8 +152,11 @@ class Runtime:
                 raise ConfigError(f"no consumer for queue {name!r}; there are: {known}")
         self._changing = True
         self.consumers = {name: await self._consumer(name, state) for name in wanted}
+        self._fleet = await self._shared_rates()
         self._changing = False
         self._running = [asyncio.create_task(consumer.run()) for consumer in self.consumers.values()]
+        if self._fleet is not None:
+            self._running.append(asyncio.create_task(self._fleet.run()))
 
     async def until(self, stop: asyncio.Event) -> None:
         """Wait for `stop`, or until a consumer has broken down: then `drain` says why."""
@@ -173,6 +179,8 @@ class Runtime:
         self._changing = True
         stops = [consumer.stop(drain_seconds) for consumer in self.consumers.values()]
         stopped = await asyncio.gather(*stops, return_exceptions=True)
+        if self._fleet is not None:
+            self._fleet.stop()
         ended = await asyncio.gather(*self._running, return_exceptions=True)
         self.consumers, self._running = {}, []
         for result in (*stopped, *ended):
@@ -187,7 +195,9 @@ class Runtime:
 
     def health(self) -> Health:
         consumers = {name: consumer.health() for name, consumer in self.consumers.items()}
-        degraded = {name: queue.can.degraded for name, queue in self._queues.items() if queue.can.degraded}
+        now = self._fleet.degraded() if self._fleet is not None else {}
+        lines = {name: (*queue.can.degraded, *now.get(name, ())) for name, queue in self._queues.items()}
+        degraded = {name: found for name, found in lines.items() if found}
         ready = not self._changing and all(health.ready for health in consumers.values())
         return Health(ready, consumers, degraded)
 
@@ -224,6 +234,15 @@ class Runtime:
             limits=None if own is None else own.figures(),
             downstream=self.settings.consumer(name).downstream,
         )
+
+    async def _shared_rates(self) -> Fleet | None:
+        """What goes for the rates that are the fleet's, if consumers here have any."""
+        rates, queues = self._downstreams.fleet_rates, self._downstreams.fleet_queues
+        if not rates:
+            return None
+        if (store := self._adapters.get(self.settings.store)) is None:
+            store = await self._open.enter_async_context(open_store(self.settings.store, self.clock))
+        return Fleet(store, rates, queues, self.clock, self._observers)
 
     def _adapter(self, broker: BrokerSettings) -> Adapter:
         if broker.adapter is not None:

@@ -44,8 +44,10 @@ class LimitSettings:
 
     #: Handler runs at once, a number or a range; None = not limited here.
     concurrency: int | Adaptive | None = None
-    #: Handler starts per second, in this process; None = not limited here.
+    #: Handler starts per second, in this process or in the whole fleet; None = not limited here.
     rate_per_second: float | None = None
+    #: Whose rate it is: each process has its own, or all processes have it together, by way of `Settings.store`.
+    rate_scope: Literal["process", "fleet"] = "process"
     #: When nothing is started any more because the downstream does not do its work; None = never.
     breaker: BreakerPolicy | None = None
 
@@ -55,6 +57,13 @@ class LimitSettings:
             raise ConfigError(f"concurrency is {self.concurrency}: expected 1 or more")
         if self.rate_per_second is not None and not 0 < self.rate_per_second < float("inf"):
             raise ConfigError(f"rate is {self.rate_per_second}/s: expected more than 0")
+        if self.is_fleet and self.rate_per_second is None:
+            raise ConfigError("rate.scope is fleet, and there is no rate: give its limit, for example 500/min")
+
+    @property
+    def is_fleet(self) -> bool:
+        """Whether the rate belongs to all processes together."""
+        return self.rate_scope == "fleet"
 
     @property
     def most_runs(self) -> int | None:
@@ -151,6 +160,7 @@ class ConsumerSettings:
                 ours,
                 concurrency=ours.concurrency or theirs.concurrency,
                 rate_per_second=ours.rate_per_second or theirs.rate_per_second,
+                rate_scope=ours.rate_scope if ours.rate_per_second else theirs.rate_scope,
             ),
             batch_size=self.batch_size or weaker.batch_size,
             batch_wait_seconds=weaker.batch_wait_seconds if wait_seconds is None else wait_seconds,
@@ -172,6 +182,8 @@ class Settings:
     queues: Mapping[str, QueueSettings] = field(default_factory=dict[str, QueueSettings])
     consumers: Mapping[str, ConsumerSettings] = field(default_factory=dict[str, ConsumerSettings])
     downstreams: Mapping[str, LimitSettings] = field(default_factory=dict[str, LimitSettings])
+    #: Where the processes of a fleet share their rates: the name of a broker, or a URL; it must be one that can do it.
+    store: str = "default"
     #: `send` returns or raises within it.
     send_timeout_seconds: float = 10.0
     #: How long SIGTERM lets running handlers go on.
@@ -196,6 +208,16 @@ class Settings:
     def is_open_to_all(self) -> bool:
         """Whether other hosts could read the figures without a token."""
         return self.listen is not None and self.listen_token is None and not Address.of(self.listen).is_loopback
+
+    @property
+    def shown_store(self) -> str:
+        """The store for people: without secrets."""
+        return _redacted(self.store) if "://" in self.store else self.store
+
+    def fleet_rates(self) -> list[str]:
+        """The rates that a fleet has together, as the settings call them: ``downstreams.billing``."""
+        shared = [f"downstreams.{name}" for name, limits in self.downstreams.items() if limits.is_fleet]
+        return shared + [f"consumers.{name}" for name, one in self.consumers.items() if one.limits.is_fleet]
 
     def queue(self, name: str) -> QueueSettings:
         return self.queues.get(name) or QueueSettings()

@@ -11,6 +11,7 @@ from leveler.adapter import Adapter, Capabilities, Depth, QueueSpec, Receiver, S
 from leveler.clock import Clock
 from leveler.errors import ConfigError, QueueNotFound, Unsupported
 from leveler.message import Message
+from leveler.schedule import PRESENT_SECONDS, Ask, Mark, Stretch, reserve
 from leveler_memory.personality import PERSONALITIES, SERVICEBUS, SESSIONS, Personality, PersonalityName
 from leveler_memory.queue import MemoryQueue
 from leveler_memory.receiver import MemoryReceiver
@@ -32,6 +33,7 @@ class MemoryAdapter(Adapter):
 
     schemes: ClassVar[tuple[str, ...]] = ("memory",)
     options: ClassVar[type[Any]] = MemoryOptions
+    keeps_rates: ClassVar[bool] = True
 
     settings: MemoryOptions
 
@@ -42,11 +44,15 @@ class MemoryAdapter(Adapter):
             raise ConfigError(f"memory: personality is {options.personality!r}; choose one of {known}")
         self._queues: dict[str, MemoryQueue] = {}  # dead letters under names of their own
         self._specs: dict[str, QueueSpec] = {}
+        self._rates: dict[str, Mark] = {}
+        #: Who asked for each rate, and when last.
+        self._askers: dict[str, dict[str, float]] = {}
 
     def beside(self, clock: Clock) -> MemoryAdapter:
         """The same broker as another process sees it, whose clock may be wrong: for simulations of several."""
         other = MemoryAdapter(self.url, self.settings, clock=clock, deadline_seconds=self.deadline_seconds)
         other._queues, other._specs = self._queues, self._specs
+        other._rates, other._askers = self._rates, self._askers
         return other
 
     def miss(self, queue: QueueSpec, count: int) -> None:
@@ -104,6 +110,17 @@ class MemoryAdapter(Adapter):
         found = self._find(queue.dead_name if dead else queue.name)
         found.catch_up()
         return found.purge()
+
+    async def reserve(self, rate: str, ask: Ask) -> Stretch:
+        now = self.clock.monotonic()
+        askers = self._askers.setdefault(rate, {})
+        askers[ask.holder] = now
+        for holder in [holder for holder, at in askers.items() if at <= now - PRESENT_SECONDS]:
+            del askers[holder]
+        mark, wait_seconds = reserve(self._rates.get(rate), ask, now)
+        if mark is not None:
+            self._rates[rate] = mark
+        return Stretch(wait_seconds, 0 if mark is None else ask.starts, len(askers))
 
     def _personality(self, queue: QueueSpec) -> Personality:
         personality = PERSONALITIES[self.settings.personality]

@@ -17,7 +17,9 @@ from leveler.clock import Clock
 from leveler.errors import ConfigError, NotStarted, QueueNotFound
 from leveler.holdings import Holdings
 from leveler.message import MAX_PRIORITY, Message
+from leveler.schedule import PRESENT_SECONDS, Ask, Stretch
 from leveler_redis.entry import read
+from leveler_redis.keys import rate_keys
 from leveler_redis.location import location_of
 from leveler_redis.options import RedisOptions
 from leveler_redis.queues import Queues
@@ -48,6 +50,7 @@ class RedisAdapter(Adapter):
 
     schemes: ClassVar[tuple[str, ...]] = ("redis", "rediss")
     options: ClassVar[type[RedisOptions]] = RedisOptions
+    keeps_rates: ClassVar[bool] = True
 
     def __init__(self, url: str, options: RedisOptions, *, clock: Clock, deadline_seconds: float) -> None:
         super().__init__(url, options, clock=clock, deadline_seconds=deadline_seconds)
@@ -159,6 +162,14 @@ class RedisAdapter(Adapter):
         while removed := await self._look(queue, self._scripts.purge, dead=dead):
             total += removed
         return total
+
+    async def reserve(self, rate: str, ask: Ask) -> Stretch:
+        wire, _ = self._open()
+        times = (ask.interval_seconds, ask.ahead_seconds, ask.late_seconds, PRESENT_SECONDS)
+        arguments = (ask.holder, ask.starts, *(str(1e6 * seconds) for seconds in times))
+        keys = rate_keys(self._settings.prefix, rate)
+        wait_us, starts, workers = await wire.run(self._scripts.reserve, keys, arguments)
+        return Stretch(wait_us / 1e6, starts, workers)
 
     async def _look(
         self, queue: QueueSpec, script: Script, arguments: Sequence[int] = (), *, dead: bool = False

@@ -1,4 +1,4 @@
-"""Keys: where a queue lives on the server.
+"""Keys: where a queue lives on the server, and where a rate.
 
 The braces make all of a queue, its dead letters included, stay together in a cluster. Entries that anybody adds to the
 stream of the name alone, such as ``leveler:{orders}``, are messages of the queue.
@@ -51,6 +51,12 @@ class Keys:
     @property
     def base(self) -> bytes:
         return self.lane(BASE)
+
+
+def rate_keys(prefix: str, rate: str) -> tuple[bytes, bytes]:
+    """The mark of a rate, and who asked for it. No queue has a colon in its name."""
+    base = f"{prefix}{{rate:{rate}}}"
+    return base.encode(), f"{base}:askers".encode()
 
 
 def _lane_key(base: str, lane: int) -> bytes:

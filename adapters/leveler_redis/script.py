@@ -54,3 +54,4 @@ class Scripts:
         self.peek = Script("peek", "queue", flags="no-writes")
         self.purge = Script("purge", "queue", flags="allow-oom")
         self.leave = Script("leave", "queue", flags="allow-oom")
+        self.reserve = Script("reserve", flags="allow-oom")

@@ -10,7 +10,8 @@ from leveler.adapter import INFINITE, Adapter, Capabilities, Depth, QueueSpec
 from leveler.clock import Clock
 from leveler.errors import ConfigError, NotStarted
 from leveler.message import MAX_PRIORITY, Message
-from leveler_sqlite import inspection, queues, removal
+from leveler.schedule import Ask, Stretch
+from leveler_sqlite import inspection, queues, rates, removal
 from leveler_sqlite.committer import Committer
 from leveler_sqlite.deliveries import unpack
 from leveler_sqlite.job import Job
@@ -42,6 +43,7 @@ class SQLiteAdapter(Adapter):
 
     schemes: ClassVar[tuple[str, ...]] = ("sqlite",)
     options: ClassVar[type[SQLiteOptions]] = SQLiteOptions
+    keeps_rates: ClassVar[bool] = True
 
     def __init__(self, url: str, options: SQLiteOptions, *, clock: Clock, deadline_seconds: float) -> None:
         super().__init__(url, options, clock=clock, deadline_seconds=deadline_seconds)
@@ -117,6 +119,11 @@ class SQLiteAdapter(Adapter):
 
     async def purge(self, queue: QueueSpec, *, dead: bool = False) -> int:
         return await self._in_portions(queue.dead_name if dead else queue.name, removal.purge)
+
+    async def reserve(self, rate: str, ask: Ask) -> Stretch:
+        await self._writer.start()  # a file that holds nothing but rates is made by the first who asks
+        # Not synced: what a power cut takes away has passed by the time that the host is up again.
+        return await self._writer.do(Job(lambda transaction: rates.reserve(transaction, rate, ask), synced=False))
 
     @property
     def _writer(self) -> Writer:

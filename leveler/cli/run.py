@@ -140,7 +140,8 @@ def _limits(limits: LimitSettings) -> list[str]:
     many = limits.concurrency
     range_ = f"{many.min} to {many.max} ({many.algorithm})" if isinstance(many, Adaptive) else many
     parts = [] if many is None else [f"concurrency {range_}"]
-    parts += [] if limits.rate_per_second is None else [f"rate {units.rate(limits.rate_per_second)}"]
+    whose = " of the fleet" if limits.is_fleet else ""
+    parts += [] if limits.rate_per_second is None else [f"rate {units.rate(limits.rate_per_second)}{whose}"]
     return parts if limits.breaker is None else [*parts, "breaker"]
 
 

@@ -91,7 +91,7 @@ def _is(voice: Voice, path: Path) -> str:
     """What stands there; nothing about what is secret, as brokers are for the most part."""
     return (
         ""
-        if path[0] in ("broker", "brokers", "listen_token")
+        if path[0] in ("broker", "brokers", "listen_token", "store")
         else f" is {shown(at(voice.written, voice.nearest(path)))}"
     )
 

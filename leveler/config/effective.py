@@ -12,6 +12,7 @@ from leveler.config.check import did_you_mean, shown
 from leveler.config.voice import Path, Place, Problem, Said, at
 from leveler.config.words import is_name
 from leveler.consumer.limits import BreakerPolicy
+from leveler.discovery import adapter_type
 from leveler.errors import ConfigError
 from leveler.settings import Adaptive, BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
 
@@ -23,7 +24,7 @@ D = TypeVar("D", bound="DataclassInstance")
 _Over = Callable[[T, Mapping[str, Any]], T]
 
 #: What stands in no section.
-_ALONE: Final = ("send_timeout", "drain_timeout", "listen", "listen_token")
+_ALONE: Final = ("store", "send_timeout", "drain_timeout", "listen", "listen_token")
 _UNIT = re.compile(r"_((per_)?seconds?|bytes)$")
 
 
@@ -90,9 +91,28 @@ def mismatches(settings: Settings, said: Sequence[Said], *, connecting: bool) ->
     for name, queue in settings.queues.items():
         if settings.brokers and queue.broker not in settings.brokers:
             yield _no_such(("queues", name, "broker"), queue.broker, settings.brokers, said)
+    if settings.brokers and (rates := settings.fleet_rates()) and (lack := _lack_of_store(settings)):
+        path = ("store",) if place_of(("store",), said) else (*rates[0].split("."), "rate", "scope")
+        place = place_of(path, said) or _in_code(path)
+        text = f"{rates[0]}.rate is the fleet's, and {lack}: set store to redis://host/0, sqlite:///rates.db (one host), "
+        yield Problem(place.line, f"{place.name}: {text}or the name of a broker that is one of these")
     for name, broker in settings.brokers.items():
         if broker.adapter is None and not broker.url:
             yield _blame(("brokers", name), "url is missing, for example url: amqp://host/", said)
+
+
+def _lack_of_store(settings: Settings) -> str:
+    """Why no fleet can share its rates; empty where it can, as far as that is known before anything is started."""
+    name, broker = settings.store, settings.brokers.get(settings.store)
+    if broker is None and "://" not in name:
+        return f"there is no broker {name!r} to keep it"
+    try:
+        adapter = broker.adapter if broker is not None else None
+        keeps = (adapter or adapter_type(name if broker is None else broker.url)).keeps_rates
+    except ConfigError:
+        return ""  # whoever starts it says better what is wrong with the URL
+    kind = "the store" if broker is None else f"broker {name!r}"
+    return "" if keeps else f"{kind} cannot keep it"
 
 
 def _no_such(path: Path, name: str, known: Mapping[str, object], said: Sequence[Said]) -> Problem:
@@ -144,6 +164,8 @@ def _limits(code: LimitSettings, given: Mapping[str, Any]) -> LimitSettings:
         inner["concurrency"] = _concurrency(code.concurrency, given["concurrency"])
     if "rate" in given:
         inner["rate"] = given["rate"]["limit"]
+        if "scope" in given["rate"]:
+            inner["rate_scope"] = given["rate"]["scope"]
     if "breaker" in given:
         inner["breaker"] = _over(code.breaker or BreakerPolicy(), given["breaker"])
     return _over(code, {**given, **inner})

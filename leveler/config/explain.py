@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 # What only code can say.
 _CODE_ONLY: Final = ("give_up_on", "wait", "stop")
 # There is no row where nobody says them.
-_SELDOM: Final = (*_CODE_ONLY, "batch_size", "batch_wait_seconds")
+_SELDOM: Final = (*_CODE_ONLY, "batch_size", "batch_wait_seconds", "rate_scope", "store")
+# Fields that stand in a section of their own.
+_INNER: Final[Mapping[str, Path]] = {"rate_scope": ("rate", "scope")}
 
 
 class Row(NamedTuple):
@@ -66,6 +68,7 @@ def rows(settings: Settings, said: Sequence[Said]) -> Iterator[Row]:
 class _Process:
     """What stands in no section."""
 
+    store: str
     send_timeout_seconds: float
     drain_timeout_seconds: float
     listen: str | None
@@ -74,7 +77,9 @@ class _Process:
     @classmethod
     def of(cls, settings: Settings) -> _Process:
         token = None if settings.listen_token is None else "***"
-        return cls(settings.send_timeout_seconds, settings.drain_timeout_seconds, settings.listen, token)
+        return cls(
+            settings.shown_store, settings.send_timeout_seconds, settings.drain_timeout_seconds, settings.listen, token
+        )
 
 
 def _section(
@@ -87,7 +92,7 @@ def _section(
     """One row for each field, inner sections too; `instead` says what holds where nothing is set."""
     for field in fields(section):
         value, standard = getattr(section, field.name), getattr(default, field.name)
-        inner = path if field.name == "limits" else (*path, word(field.name))
+        inner = path if field.name == "limits" else (*path, *_INNER.get(field.name, (word(field.name),)))
         if isinstance(value, LimitSettings | RetryPolicy | BreakerPolicy):
             standard = standard if standard is not None else BreakerPolicy()
             yield from _section(inner, value, standard, said, instead)

@@ -56,7 +56,7 @@ class Voice:
 
     def without_brokers(self) -> Voice:
         """The same, but not a word about brokers."""
-        others = {word: value for word, value in self.values.items() if word not in ("broker", "brokers")}
+        others = {word: value for word, value in self.values.items() if word not in ("broker", "brokers", "store")}
         return replace(self, values=others)
 
 

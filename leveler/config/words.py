@@ -73,10 +73,10 @@ def _url(url: str) -> str:
     return url
 
 
-def _process_only(scope: object) -> object:
-    if scope == "fleet":
-        raise _wrong(REFUSED, "scope 'fleet' is not available yet: use scope: process (each process has its own rate)")
-    return scope
+def _store(store: str) -> str:
+    if not is_name(store) and "://" not in store:
+        raise _wrong(EXPECTED, "the name of a broker, or a URL such as 'redis://host/0' or 'sqlite:///rates.db'")
+    return store
 
 
 def _ratio(value: object) -> object:
@@ -113,6 +113,7 @@ Size = Annotated[int, BeforeValidator(partial(_in_units, units.size_bytes, units
 Ratio = Annotated[float, BeforeValidator(_ratio), Field(gt=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
 Url = Annotated[str, AfterValidator(_url)]
+Store = Annotated[str, AfterValidator(_store)]
 Name = Annotated[str, AfterValidator(_name)]
 QueueName = Annotated[str, AfterValidator(_queue_name)]
 
@@ -136,7 +137,7 @@ class RateWords(Words):
     """``50/s`` is short for ``{limit: 50/s}``."""
 
     limit: Rate
-    scope: Annotated[Literal["process"], BeforeValidator(_process_only)] = "process"
+    scope: Literal["process", "fleet"] = "process"
 
     @model_validator(mode="before")
     @classmethod
@@ -233,6 +234,7 @@ class Given(Words):
     downstreams: Annotated[dict[Name, DownstreamWords | None], BeforeValidator(_section)] = Field(default_factory=dict)
     queues: Annotated[dict[QueueName, QueueWords | None], BeforeValidator(_section)] = Field(default_factory=dict)
     consumers: Annotated[dict[QueueName, ConsumerWords | None], BeforeValidator(_section)] = Field(default_factory=dict)
+    store: Store | None = None
     send_timeout: Span | None = None
     drain_timeout: Duration | None = None
     listen: Listen | None = None

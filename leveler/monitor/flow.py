@@ -57,15 +57,17 @@ def limits(now: Look) -> dict[str, Figures]:
 
 
 def added_up(shown: Sequence[Figures]) -> Figures:
-    """The same limit at several workers: counts and rates add up, of times the longest counts, states are listed."""
+    """The same limit at several workers: counts and rates add up, of times the longest counts, states are listed. A
+    rate that is the fleet's is the same at all of them, and none of them has it alone."""
     together: dict[str, float | str] = {}
+    shared = {"rate_per_second"} if any("rate_scope" in one for one in shown) else set[str]()
     for key in dict.fromkeys(key for one in shown for key in one):
         values = [one[key] for one in shown if key in one]
         numbers = [value for value in values if not isinstance(value, str)]
         if len(numbers) < len(values):
             together[key] = ", ".join(sorted({str(value) for value in values}))
         else:
-            together[key] = max(numbers) if key.endswith("_seconds") else sum(numbers)
+            together[key] = max(numbers) if key.endswith("_seconds") or key in shared else sum(numbers)
     return together
 
 

@@ -70,7 +70,9 @@ class TestApp:
         brokers = {name: BrokerSettings(adapter=self.adapter) for name in names}
         self.app._observers.add(self._see)
         try:
-            self._runtime = await self.app._start(replace(settings, brokers=brokers), self.clock, self._rng)
+            self._runtime = await self.app._start(
+                replace(settings, brokers=brokers, store="default"), self.clock, self._rng
+            )
         except BaseException:
             self.app._observers.remove(self._see)
             raise

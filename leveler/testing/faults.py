@@ -26,12 +26,13 @@ from leveler.adapter import Abandon, Adapter, Capabilities, DeadLetter, Delivery
 from leveler.clock import Clock
 from leveler.errors import BatchError, LevelerError, ReceiverLost
 from leveler.message import Message
+from leveler.schedule import Ask, Stretch
 
 Item = TypeVar("Item")
 
 #: Whatever an adapter, a sender or a receiver does over the network.
 Verb: TypeAlias = Literal[
-    "connect", "declare", "drop", "depth", "peek", "purge",
+    "connect", "declare", "drop", "depth", "peek", "purge", "reserve",
     "send", "hold", "receive", "complete", "abandon", "dead_letter", "extend", "mark_solo", "close",
 ]  # fmt: skip
 
@@ -193,6 +194,7 @@ class FaultyAdapter(Adapter):
 
     schemes: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[type[Any]] = object
+    keeps_rates: ClassVar[bool] = True  # as far as `inner` does
 
     def __init__(self, inner: Adapter, faults: FaultPlan) -> None:
         super().__init__(inner.url, inner.settings, clock=inner.clock, deadline_seconds=inner.deadline_seconds)
@@ -227,6 +229,10 @@ class FaultyAdapter(Adapter):
     async def purge(self, queue: QueueSpec, *, dead: bool = False) -> int | None:
         async with self.faults.call("purge", 0, self.clock):
             return await self.inner.purge(queue, dead=dead)
+
+    async def reserve(self, rate: str, ask: Ask) -> Stretch:
+        async with self.faults.call("reserve", ask.starts, self.clock):
+            return await self.inner.reserve(rate, ask)
 
     def sender(self, queue: QueueSpec) -> Sender:
         return _FaultySender(self.inner.sender(queue), self.faults, self.clock)

@@ -37,6 +37,8 @@ DURATION = "expected a duration, for example '30s', '5m', '1h30m', '3d' or '250m
 RATE = "expected a rate, for example '50/s', '500/min', '3/h' or '1000/day'"
 URL = "expected a URL, for example 'sqlite:///orders.db' or 'memory://'"
 SECTION = "expected a section of keys and values"
+FLEET = "downstreams.billing.rate is the fleet's"
+STORE = "set store to redis://host/0, sqlite:///rates.db (one host), or the name of a broker that is one of these"
 
 #: In no error, no repr and no row. The longer one has all that ends or encloses a word somewhere.
 CANARY = "hunter2"
@@ -350,7 +352,7 @@ WRONG_FILES = {
         "zzz: 1",
         [
             "leveler.yaml:1: zzz: unknown key; known are "
-            "broker, brokers, downstreams, queues, consumers, send_timeout, drain_timeout, listen, listen_token"
+            "broker, brokers, downstreams, queues, consumers, store, send_timeout, drain_timeout, listen, listen_token"
         ],
     ),
     "unknown key of a queue": (
@@ -486,16 +488,31 @@ WRONG_FILES = {
         "consumers: {orders: {concurrency: {max: 64, mim: 3}}}",
         ["leveler.yaml:1: consumers.orders.concurrency.mim: unknown key; did you mean 'min'?"],
     ),
-    "a rate for the fleet": (
-        "downstreams: {billing: {rate: {limit: 500/min, scope: fleet}}}",
+    "a rate for the fleet, and a broker that cannot keep it": (
+        "broker: sqs://eu-west-1\ndownstreams: {billing: {rate: {limit: 500/min, scope: fleet}}}",
+        [f"leveler.yaml:2: downstreams.billing.rate.scope: {FLEET}, and broker 'default' cannot keep it: {STORE}"],
+    ),
+    "a rate for the fleet, and no broker of that name": (
+        "brokers: {bus: {url: memory://}}\nstore: buss\nconsumers: {orders: {rate: {limit: 5/s, scope: fleet}}}",
         [
-            "leveler.yaml:1: downstreams.billing.rate.scope: scope 'fleet' is not available yet: use scope: process "
-            "(each process has its own rate)"
+            "leveler.yaml:2: store: consumers.orders.rate is the fleet's, and there is no broker 'buss' to keep it: "
+            f"{STORE}"
+        ],
+    ),
+    "a rate for the fleet, and a store that cannot keep it": (
+        "broker: memory://\nstore: sqs://key:secret@eu\ndownstreams: {billing: {rate: {limit: 5/s, scope: fleet}}}",
+        [f"leveler.yaml:2: store: {FLEET}, and the store cannot keep it: {STORE}"],
+    ),
+    "a store that is none": (
+        "store: My Store",
+        [
+            "leveler.yaml:1: store: expected the name of a broker, or a URL such as 'redis://host/0' or "
+            "'sqlite:///rates.db'"
         ],
     ),
     "a rate for the universe": (
         "downstreams: {billing: {rate: {limit: 500/min, scope: universe}}}",
-        ["leveler.yaml:1: downstreams.billing.rate.scope is 'universe': expected 'process'"],
+        ["leveler.yaml:1: downstreams.billing.rate.scope is 'universe': expected 'process' or 'fleet'"],
     ),
     "no memory": (
         "consumers: {orders: {memory: 0}}",
@@ -779,7 +796,7 @@ WRONG_VARIABLES: dict[str, tuple[dict[str, str], list[str]]] = {
         {"ZZZ": "1"},
         [
             "LEVELER_ZZZ: unknown variable; known are LEVELER_CONFIG, LEVELER_BROKER, LEVELER_BROKERS__..., "
-            "LEVELER_DOWNSTREAMS__..., LEVELER_QUEUES__..., LEVELER_CONSUMERS__..., LEVELER_SEND_TIMEOUT, "
+            "LEVELER_DOWNSTREAMS__..., LEVELER_QUEUES__..., LEVELER_CONSUMERS__..., LEVELER_STORE, LEVELER_SEND_TIMEOUT, "
             "LEVELER_DRAIN_TIMEOUT, LEVELER_LISTEN, LEVELER_LISTEN_TOKEN"
         ],
     ),
@@ -1140,6 +1157,52 @@ def test_the_command_line_configures_an_app_over_its_code(write: Write) -> None:
     app.configure(broker="memory://?personality=push")
     assert app.settings().brokers["default"].url == "memory://?personality=push"
     assert app.settings().send_timeout_seconds == 7
+
+
+FLEET_RATE = "downstreams: {billing: {rate: {limit: 500/min, scope: fleet}}}"
+
+
+def test_a_rate_may_be_the_fleets_and_is_explained_with_its_store(write: Write) -> None:
+    write(f"broker: memory://\nstore: redis://:secret@limits/0\n{FLEET_RATE}")
+    app = Leveler()
+    assert app.settings().downstreams["billing"] == LimitSettings(rate_per_second=500 / 60, rate_scope="fleet")
+    assert app.settings().store == "redis://:secret@limits/0"
+    rows = app.explain()
+    assert Row("downstreams.billing.rate", "500/min", "leveler.yaml:3") in rows
+    assert Row("downstreams.billing.rate.scope", "fleet", "leveler.yaml:3") in rows
+    assert Row("store", "redis://***@limits/0", "leveler.yaml:2") in rows
+
+
+@pytest.mark.parametrize("store", ["", "store: bus", "store: default", "store: sqlite:///rates.db"])
+def test_the_default_broker_keeps_the_fleets_rates_where_it_can_and_nobody_says_otherwise(
+    write: Write, store: str
+) -> None:
+    write(f"broker: redis://host/0\nbrokers: {{bus: {{url: 'memory://'}}}}\n{store}\n{FLEET_RATE}")
+    assert Leveler().settings().downstreams["billing"].is_fleet
+
+
+def test_a_store_is_only_asked_for_where_a_rate_is_the_fleets(write: Write) -> None:
+    write("broker: amqp://host/\nstore: nowhere\ndownstreams: {billing: {rate: 500/min}}")
+    assert not Leveler().settings().downstreams["billing"].is_fleet
+    rows = Leveler("memory://").explain()
+    assert not [row for row in rows if row.key.endswith("scope")]
+
+
+def test_whose_a_rate_is_goes_with_the_rate(write: Write) -> None:
+    limits = LimitSettings(rate_per_second=5.0, rate_scope="fleet")
+    app = Leveler("memory://", consumers={"orders": ConsumerSettings(limits=limits)})
+
+    @app.consumer("orders", rate="7/s")
+    async def handle(order: int) -> None: ...
+
+    assert app.settings().consumers["orders"].limits == limits
+    write("consumers: {orders: {rate: {limit: 9/s, scope: process}}}")
+    assert app.settings().consumers["orders"].limits == LimitSettings(rate_per_second=9.0)
+
+
+def test_the_scope_of_no_rate_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"rate\.scope is fleet, and there is no rate"):
+        LimitSettings(rate_scope="fleet")
 
 
 def test_the_limits_of_a_handler_are_the_weakest_voice_key_by_key(write: Write) -> None:

@@ -18,7 +18,10 @@ ADAPTERS = sorted((ROOT / "adapters").rglob("*.py"))
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 #: All that an adapter may know of the core.
-CONTRACT = {"leveler.adapter", "leveler.message", "leveler.errors", "leveler.clock", "leveler.holdings", "leveler.bell"}
+CONTRACT = {
+    *("leveler.adapter", "leveler.message", "leveler.errors", "leveler.clock", "leveler.holdings", "leveler.bell"),
+    "leveler.schedule",
+}
 
 #: What is handed into the spine and out of it, and so is known where an app is put together. Every other file of the
 #: consumer package is a step: only a spine knows it.

@@ -16,6 +16,7 @@ from leveler.consumer.limits.breaker import Breaker as Breaker
 from leveler.consumer.limits.breaker import BreakerPolicy as BreakerPolicy
 from leveler.consumer.limits.breaker import State as State
 from leveler.consumer.limits.concurrency import FixedConcurrency as FixedConcurrency
+from leveler.consumer.limits.fleet import FleetRate as FleetRate
 from leveler.consumer.limits.gate import Gate as Gate
 from leveler.consumer.limits.gate import Limits as Limits
 from leveler.consumer.limits.limit import Figures as Figures
@@ -34,6 +35,7 @@ __all__ = [
     "BreakerPolicy",
     "Figures",
     "FixedConcurrency",
+    "FleetRate",
     "Gate",
     "Limit",
     "Limits",

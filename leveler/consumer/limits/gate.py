@@ -10,6 +10,7 @@ from typing import Final
 
 from leveler.clock import Clock, Timer
 from leveler.consumer.limits.breaker import Breaker, State
+from leveler.consumer.limits.fleet import FleetRate
 from leveler.consumer.limits.limit import Figures, Limit, Refusal, Shown, Verdict, Weighing
 from leveler.consumer.limits.memory import Memory
 
@@ -45,6 +46,10 @@ class Gate:
         self._down_since: float | None = None
         if self._breaker is not None:
             self._breaker.listen(self._turn)
+        #: What it shares with the gates of other processes.
+        self.fleet_rate = next((limit for limit in self.limits if isinstance(limit, FleetRate)), None)
+        if self.fleet_rate is not None:
+            self.fleet_rate.feed(self._let_others)
 
     def listen(self, changed: Callable[[], object]) -> None:
         """Call `changed` whenever more runs than before might start."""
@@ -209,12 +214,19 @@ class Gate:
             if not future.done():
                 now = self._clock.monotonic()
                 if (wait := self._wait(now)) > 0:
+                    if self.fleet_rate is not None and self._paused_until <= now:
+                        self._tell_want(self.fleet_rate, now)
                     return self._wake_after(wait)
                 for limit in self.limits:
                     limit.start(now, runs)
                 future.set_result(True)
             self._waiters.popleft()
         return None
+
+    def _tell_want(self, fleet: FleetRate, now: float) -> None:
+        """What is started elsewhere is not asked for while nothing could start here anyway."""
+        if all(limit.wait(now) <= 0 for limit in self.limits if limit is not fleet):
+            fleet.want()
 
     def _wake_after(self, seconds: float) -> None:
         if self._timer is not None:

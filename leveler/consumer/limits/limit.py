@@ -74,6 +74,7 @@ class Shown(Protocol):
         """What it allows and where it stands, for people and for metrics; asked for a few times a second at most.
 
         The same thing has the same name at every limit: ``concurrency`` (runs allowed at once), ``running``,
-        ``rate_per_second``, ``breaker`` (``closed``, ``open``, ``half-open``), ``phase``, ``base_seconds``.
+        ``rate_per_second``, ``breaker`` (``closed``, ``open``, ``half-open``), ``phase``, ``base_seconds``; and where
+        the rate is that of all processes together ``rate_scope`` (``fleet``, or ``local-share`` without a store).
         """
         ...

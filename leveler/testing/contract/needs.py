@@ -18,6 +18,7 @@ UNCOUNTED: Final = Need("uncounted", lambda t: t.can.uncounted != "none")
 MARKS: Final = Need("marks of starts alone", lambda t: t.can.solos == "marked")
 CONCURRENT_VERBS: Final = Need("concurrent verbs", lambda t: t.can.concurrent_verbs)
 BOUNDS_BYTES: Final = Need("bounds bytes", lambda t: t.can.bounds_bytes)
+RATES: Final = Need("rates", lambda t: t.adapter.keeps_rates)
 BATCHES: Final = Need("batches", lambda t: t.can.max_batch > 1)
 
 #: The lease ends with time alone, whoever holds the connection.

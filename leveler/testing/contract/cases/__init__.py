@@ -23,6 +23,7 @@ from leveler.testing.contract.cases import (
     peek,
     priority,
     queues,
+    rates,
     receive,
     send,
     solos,
@@ -47,6 +48,7 @@ TOPICS: Final[tuple[ModuleType, ...]] = (
     concurrency,
     depth,
     peek,
+    rates,
     close,
 )
 
