@@ -166,7 +166,7 @@ class RedisAdapter(Adapter):
     async def reserve(self, rate: str, ask: Ask) -> Stretch:
         wire, _ = self._open()
         times = (ask.interval_seconds, ask.ahead_seconds, ask.late_seconds, PRESENT_SECONDS)
-        arguments = (ask.holder, ask.starts, *(str(1e6 * seconds) for seconds in times))
+        arguments: list[str | int] = [ask.holder, ask.starts, *(str(1e6 * seconds) for seconds in times)]
         keys = rate_keys(self._settings.prefix, rate)
         wait_us, starts, workers = await wire.run(self._scripts.reserve, keys, arguments)
         return Stretch(wait_us / 1e6, starts, workers)

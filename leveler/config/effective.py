@@ -25,6 +25,9 @@ _Over = Callable[[T, Mapping[str, Any]], T]
 
 #: What stands in no section.
 _ALONE: Final = ("store", "send_timeout", "drain_timeout", "listen", "listen_token")
+_STORES: Final = (
+    "set store to redis://host/0, sqlite:///rates.db (one host), or the name of a broker that is one of these"
+)
 _UNIT = re.compile(r"_((per_)?seconds?|bytes)$")
 
 
@@ -94,7 +97,9 @@ def mismatches(settings: Settings, said: Sequence[Said], *, connecting: bool) ->
     if settings.brokers and (rates := settings.fleet_rates()) and (lack := _lack_of_store(settings)):
         path = ("store",) if place_of(("store",), said) else (*rates[0].split("."), "rate", "scope")
         place = place_of(path, said) or _in_code(path)
-        text = f"{rates[0]}.rate is the fleet's, and {lack}: set store to redis://host/0, sqlite:///rates.db (one host), "
+        text = (
+            f"{rates[0]}.rate is the fleet's, and {lack}: set store to redis://host/0, sqlite:///rates.db (one host), "
+        )
         yield Problem(place.line, f"{place.name}: {text}or the name of a broker that is one of these")
     for name, broker in settings.brokers.items():
         if broker.adapter is None and not broker.url:

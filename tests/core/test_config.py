@@ -796,8 +796,8 @@ WRONG_VARIABLES: dict[str, tuple[dict[str, str], list[str]]] = {
         {"ZZZ": "1"},
         [
             "LEVELER_ZZZ: unknown variable; known are LEVELER_CONFIG, LEVELER_BROKER, LEVELER_BROKERS__..., "
-            "LEVELER_DOWNSTREAMS__..., LEVELER_QUEUES__..., LEVELER_CONSUMERS__..., LEVELER_STORE, LEVELER_SEND_TIMEOUT, "
-            "LEVELER_DRAIN_TIMEOUT, LEVELER_LISTEN, LEVELER_LISTEN_TOKEN"
+            "LEVELER_DOWNSTREAMS__..., LEVELER_QUEUES__..., LEVELER_CONSUMERS__..., LEVELER_STORE, "
+            "LEVELER_SEND_TIMEOUT, LEVELER_DRAIN_TIMEOUT, LEVELER_LISTEN, LEVELER_LISTEN_TOKEN"
         ],
     ),
     "in small letters": ({"broker": "memory://"}, ["LEVELER_broker: unknown variable; did you mean LEVELER_BROKER?"]),

@@ -99,9 +99,11 @@ ASK = Ask("me", 4, 0.25, AHEAD_SECONDS, 0.1)
 
 def test_stretches_follow_each_other() -> None:
     mark, wait = reserve(None, ASK, 100.0)
-    assert (mark, wait) == (Mark(100.9, 1.0), pytest.approx(-0.1))
+    assert mark == pytest.approx(Mark(100.9, 1.0))
+    assert wait == pytest.approx(-0.1)
     mark, wait = reserve(mark, ASK, 100.5)
-    assert (mark, wait) == (Mark(101.9, 1.0), pytest.approx(0.4))
+    assert mark == pytest.approx(Mark(101.9, 1.0))
+    assert wait == pytest.approx(0.4)
 
 
 def test_time_in_which_nobody_started_anything_is_not_saved_up() -> None:
@@ -111,13 +113,15 @@ def test_time_in_which_nobody_started_anything_is_not_saved_up() -> None:
 
 def test_nobody_reserves_what_is_far_away() -> None:
     mark, wait = reserve(Mark(103.0, 4.0), ASK, 100.0)
-    assert (mark, wait) == (None, pytest.approx(2.0))
+    assert mark is None
+    assert wait == pytest.approx(2.0)
     assert reserve(Mark(103.0, 4.0), ASK, 102.0)[0] is not None
 
 
 def test_a_store_whose_clock_is_set_back_stands_still_for_no_longer_than_was_reserved() -> None:
     mark, wait = reserve(Mark(5000.0, 1.0), ASK, 100.0)
-    assert (mark, wait) == (Mark(100.9, 1.0), pytest.approx(-0.1))
+    assert mark == pytest.approx(Mark(100.9, 1.0))
+    assert wait == pytest.approx(-0.1)
 
 
 # The limit, by itself
@@ -360,7 +364,8 @@ def test_without_its_store_each_keeps_to_its_share_and_says_so_once_and_comes_ba
             assert crew[0].gate.figures()["rate_scope"] == "local-share"
             assert crew[0].gate.figures()["rate_per_second"] == 40.0
             [line] = crew[0].fleet.degraded()["orders"]
-            assert line.startswith("downstreams.billing.rate: <") and line.endswith("keeps to its share, 10/s")
+            assert line.startswith("downstreams.billing.rate: <")
+            assert line.endswith("keeps to its share, 10/s")
         away = [start for worker in crew for start in worker.starts if 6.0 <= start < 15.0]
         assert 0.95 * 360 <= len(away) <= 40.0 * (9.0 + LATE_SECONDS) + 4
         await clock.advance(10.0)
@@ -389,9 +394,9 @@ def test_an_answer_that_takes_too_long_counts_as_none() -> None:
         faults.delay("reserve", 5.0, after=True)
         worker.begin()
         await clock.advance(PATIENCE_SECONDS + 0.001)
-        assert worker.rate.is_lost
+        assert worker.gate.figures()["rate_scope"] == "local-share"
         await clock.advance(AGAIN_SECONDS)
-        assert not worker.rate.is_lost
+        assert worker.gate.figures()["rate_scope"] == "fleet"
         before = len(worker.starts)
         await clock.advance(5.0)  # the late one comes in between
         assert len(worker.starts) - before <= 40.0 * (5.0 + LATE_SECONDS) + 1

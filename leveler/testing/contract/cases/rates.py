@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 from leveler.adapter import Adapter
@@ -34,14 +35,14 @@ def _ask(starts: int = 4, *, holder: str = "worker-1", interval: float = 0.5, ah
 async def _timed(t: Rig, adapter: Adapter, rate: str, ask: Ask) -> tuple[float, float, Stretch]:
     """When the stretch begins on the clock of the case, at the earliest and at the latest, and the answer."""
     asked = t.clock.monotonic()
-    stretch = await t.pace.until(adapter.reserve(rate, ask))
+    stretch = await adapter.reserve(rate, ask)
     answered = t.clock.monotonic()
     return asked + stretch.wait_seconds, answered + stretch.wait_seconds, stretch
 
 
 def _check_apart(found: Sequence[tuple[float, float, Stretch]], interval: float) -> None:
     """No stretch begins before the one before it is over."""
-    for (before, _, stretch), (_, after, _) in zip(found, found[1:], strict=False):
+    for (before, _, stretch), (_, after, _) in pairwise(found):
         assert after >= before + stretch.starts * interval - _ROUNDING_SECONDS, "two stretches overlap"
 
 
@@ -69,7 +70,8 @@ async def the_first_stretch_is_due_at_once(t: Rig) -> None:
 async def stretches_follow_each_other(t: Rig) -> None:
     """Each begins where the one before ends, whoever asks."""
     rate = _rate()
-    found = [await _timed(t, t.adapter, rate, _ask(number, holder=f"worker-{number % 2}")) for number in range(1, 6)]
+    asks = [_ask(starts, holder=f"worker-{starts % 2}") for starts in range(1, 6)]
+    found = [await t.pace.until(_timed(t, t.adapter, rate, ask)) for ask in asks]
     _check_apart(found, 0.5)
     first, last = found[0][0], found[-1][1]
     assert last - first <= (1 + 2 + 3 + 4) * 0.5 + t.patience, "time is left out between two stretches"
@@ -83,7 +85,7 @@ async def two_connections_share_a_rate(t: Rig) -> None:
         _timed(t, (t.adapter, second)[number % 2], rate, _ask(2, holder=f"worker-{number % 2}", interval=0.25))
         for number in range(20)
     ]
-    found = await asyncio.gather(*asks)
+    found = await t.pace.until(asyncio.gather(*asks))
     # They were answered side by side, so that only all of them together say how long they take.
     whole = max(latest for _, latest, _ in found) - min(earliest for earliest, _, _ in found)
     assert whole >= 19 * 2 * 0.25 - _ROUNDING_SECONDS, "some stretch was given to two"
@@ -105,11 +107,11 @@ async def what_is_far_away_is_not_reserved(t: Rig) -> None:
     """`ahead_seconds`: nothing is reserved, the answer says when to ask again, and then it is."""
     rate = _rate()
     await t.pace.until(t.adapter.reserve(rate, _ask(8, interval=0.5)))
-    for _ in range(3):  # asking takes nothing away
-        stretch = await t.pace.until(t.adapter.reserve(rate, _ask(1, ahead=1.0)))
-        assert stretch.starts == 0, "what is far away was reserved"
-        assert 0 < stretch.wait_seconds <= 8 * 0.5 - 1.0
-    await t.elapse(stretch.wait_seconds + 0.01)
+    # Asking takes nothing away.
+    answers = [await t.pace.until(t.adapter.reserve(rate, _ask(1, ahead=1.0))) for _ in range(3)]
+    assert [stretch.starts for stretch in answers] == [0, 0, 0], "what is far away was reserved"
+    assert all(0 < stretch.wait_seconds <= 8 * 0.5 - 1.0 for stretch in answers)
+    await t.elapse(answers[-1].wait_seconds + 0.01)
     stretch = await t.pace.until(t.adapter.reserve(rate, _ask(1, ahead=1.0)))
     assert stretch.starts == 1
     assert stretch.wait_seconds <= 1.0 + _ROUNDING_SECONDS
