@@ -58,7 +58,8 @@ class Downstreams:
     def _note_fleet(self, name: str, gate: Gate, queue: str) -> None:
         if gate.fleet_rate is not None:
             self.fleet_rates[name] = gate.fleet_rate
-            self.fleet_queues.setdefault(name, []).append(queue)
+            queues = self.fleet_queues.setdefault(name, [])
+            queues += [] if queue in queues else [queue]
 
     def _shared(self, queue: str, downstream: str | None) -> LimitSettings:
         if downstream is None:

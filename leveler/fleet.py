@@ -14,7 +14,7 @@ from leveler.adapter import Adapter
 from leveler.bell import Bell
 from leveler.clock import Clock
 from leveler.consumer.limits import FleetRate
-from leveler.consumer.limits.fleet import AHEAD_SECONDS, LATE_SECONDS
+from leveler.consumer.limits.fleet import AHEAD_SECONDS, LATE_SECONDS, PRESENT_SECONDS
 from leveler.discovery import find
 from leveler.errors import LevelerError
 from leveler.events import Observers, RateScopeChanged, log
@@ -93,7 +93,7 @@ class Fleet:
 
     async def _reserve(self, name: str, rate: FleetRate) -> None:
         was_lost = rate.is_lost
-        ask = Ask(self._holder, rate.ask, rate.interval_seconds, AHEAD_SECONDS, LATE_SECONDS)
+        ask = Ask(self._holder, rate.ask, rate.interval_seconds, AHEAD_SECONDS, LATE_SECONDS, PRESENT_SECONDS)
         try:
             stretch = await answer(self._store.reserve(name, ask), self._clock, PATIENCE_SECONDS)
         except (LevelerError, Unanswered) as error:

@@ -7,10 +7,7 @@ its own clock. Nobody gives a stretch back: one whose worker died passes, like a
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
-
-#: Who has asked within so many seconds is counted as a worker. One that wants something asks twice as often at least.
-PRESENT_SECONDS: Final = 10.0
+from typing import NamedTuple
 
 
 class Ask(NamedTuple):
@@ -26,6 +23,8 @@ class Ask(NamedTuple):
     ahead_seconds: float
     #: Time in which nobody started anything is not saved up, but for so much.
     late_seconds: float
+    #: Who has asked within so much is counted as a worker.
+    present_seconds: float
 
 
 class Stretch(NamedTuple):

@@ -11,7 +11,7 @@ from leveler.adapter import Adapter, Capabilities, Depth, QueueSpec, Receiver, S
 from leveler.clock import Clock
 from leveler.errors import ConfigError, QueueNotFound, Unsupported
 from leveler.message import Message
-from leveler.schedule import PRESENT_SECONDS, Ask, Mark, Stretch, reserve
+from leveler.schedule import Ask, Mark, Stretch, reserve
 from leveler_memory.personality import PERSONALITIES, SERVICEBUS, SESSIONS, Personality, PersonalityName
 from leveler_memory.queue import MemoryQueue
 from leveler_memory.receiver import MemoryReceiver
@@ -115,7 +115,7 @@ class MemoryAdapter(Adapter):
         now = self.clock.monotonic()
         askers = self._askers.setdefault(rate, {})
         askers[ask.holder] = now
-        for holder in [holder for holder, at in askers.items() if at <= now - PRESENT_SECONDS]:
+        for holder in [holder for holder, at in askers.items() if at <= now - ask.present_seconds]:
             del askers[holder]
         mark, wait_seconds = reserve(self._rates.get(rate), ask, now)
         if mark is not None:

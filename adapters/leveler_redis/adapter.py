@@ -17,7 +17,7 @@ from leveler.clock import Clock
 from leveler.errors import ConfigError, NotStarted, QueueNotFound
 from leveler.holdings import Holdings
 from leveler.message import MAX_PRIORITY, Message
-from leveler.schedule import PRESENT_SECONDS, Ask, Stretch
+from leveler.schedule import Ask, Stretch
 from leveler_redis.entry import read
 from leveler_redis.keys import rate_keys
 from leveler_redis.location import location_of
@@ -165,7 +165,7 @@ class RedisAdapter(Adapter):
 
     async def reserve(self, rate: str, ask: Ask) -> Stretch:
         wire, _ = self._open()
-        times = (ask.interval_seconds, ask.ahead_seconds, ask.late_seconds, PRESENT_SECONDS)
+        times = (ask.interval_seconds, ask.ahead_seconds, ask.late_seconds, ask.present_seconds)
         arguments: list[str | int] = [ask.holder, ask.starts, *(str(1e6 * seconds) for seconds in times)]
         keys = rate_keys(self._settings.prefix, rate)
         wait_us, starts, workers = await wire.run(self._scripts.reserve, keys, arguments)

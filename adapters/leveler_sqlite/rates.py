@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leveler.schedule import PRESENT_SECONDS, Ask, Mark, Stretch
+from leveler.schedule import Ask, Mark, Stretch
 from leveler.schedule import reserve as decide
 from leveler_sqlite.transaction import Transaction
 
@@ -26,7 +26,7 @@ def reserve(transaction: Transaction, rate: str, ask: Ask) -> Stretch:
         sql(statement)
     sql("INSERT OR REPLACE INTO asker (rate, holder, at) VALUES (?, ?, ?)", (rate, ask.holder, now))
     # Later than now: it asked before a boot that has set the clock back.
-    sql("DELETE FROM asker WHERE rate = ? AND (at <= ? OR at > ?)", (rate, now - PRESENT_SECONDS, now))
+    sql("DELETE FROM asker WHERE rate = ? AND (at <= ? OR at > ?)", (rate, now - ask.present_seconds, now))
     [workers] = sql("SELECT count(*) FROM asker WHERE rate = ?", (rate,)).fetchone()
     row = sql("SELECT due, length FROM rate WHERE name = ?", (rate,)).fetchone()
     mark, wait_seconds = decide(None if row is None else Mark(*row), ask, now)

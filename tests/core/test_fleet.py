@@ -94,7 +94,7 @@ def most_in(starts: Sequence[float], seconds: float) -> int:
 # The schedule
 
 
-ASK = Ask("me", 4, 0.25, AHEAD_SECONDS, 0.1)
+ASK = Ask("me", 4, 0.25, AHEAD_SECONDS, 0.1, 60.0)
 
 
 def test_stretches_follow_each_other() -> None:
@@ -203,13 +203,13 @@ def test_it_expects_no_more_than_its_share() -> None:
 
 
 def test_one_that_is_sent_away_asks_again_in_time_and_receives_nothing_till_then() -> None:
-    rate = supplied(0.1, Stretch(8.0, 0, 1))
+    rate = supplied(0.01, Stretch(80.0, 0, 1))
     rate.want()
-    assert (rate.credit(0.0, 0.1), rate.wait(0.0)) == (0.0, 8.0)
-    assert rate.ask_at == 5.0  # so that it is counted, though it has to wait longer
-    rate.supply(Stretch(0.2, 0, 8), 10.0)
+    assert (rate.credit(0.0, 0.1), rate.wait(0.0)) == (0.0, 80.0)
+    assert rate.ask_at == 20.0  # so that it is counted, though it has to wait longer
+    rate.supply(Stretch(0.2, 0, 8), 30.0)
     rate.want()
-    assert rate.ask_at == 10.5  # not all of the eight ask at the same moment
+    assert rate.ask_at == 30.5  # not all of the eight ask at the same moment
 
 
 # A gate

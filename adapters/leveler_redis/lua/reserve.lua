@@ -12,7 +12,7 @@ local now = time[1] * 1000000 + time[2]
 redis.call('ZADD', ASKERS, now, holder)
 redis.call('ZREMRANGEBYSCORE', ASKERS, '-inf', now - present)
 redis.call('ZREMRANGEBYSCORE', ASKERS, '(' .. string.format('%.0f', now), '+inf') -- before the clock was set back
-redis.call('PEXPIRE', ASKERS, KEPT)
+redis.call('PEXPIRE', ASKERS, math.ceil(present / 1000) + KEPT)
 local workers = redis.call('ZCARD', ASKERS)
 
 local begin = now - late

@@ -27,8 +27,12 @@ LATE_SECONDS: Final = 0.1
 #: No stretch begins later than this after it was reserved: so long a dead worker can have had one.
 AHEAD_SECONDS: Final = 1.0
 
-#: Who wants something asks so often at least, and is counted.
-_LONGEST_SILENCE_SECONDS: Final = 5.0
+#: For how long a worker is counted that does not ask: it may be busy, with a handler that takes long. One that is gone
+#: and still counted costs nobody anything, but for a smaller share while the store is away.
+PRESENT_SECONDS: Final = 60.0
+
+#: Who is sent away for longer than that asks so often nevertheless, and is counted.
+_LONGEST_SILENCE_SECONDS: Final = 20.0
 
 #: While the store is away it is asked so often.
 AGAIN_SECONDS: Final = 0.5

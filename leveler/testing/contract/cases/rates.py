@@ -19,6 +19,8 @@ from leveler.testing.contract.rig import Rig
 _LATE_SECONDS: Final = 1.0
 #: Further ahead than anything that a case reserves without being asked to wait.
 _AHEAD_SECONDS: Final = 60.0
+#: Long enough for a case that counts, and short enough to be waited for.
+_PRESENT_SECONDS: Final = 5.0
 #: A clock that counts in microseconds rounds.
 _ROUNDING_SECONDS: Final = 1e-3
 
@@ -29,7 +31,7 @@ def _rate() -> str:
 
 
 def _ask(starts: int = 4, *, holder: str = "worker-1", interval: float = 0.5, ahead: float = _AHEAD_SECONDS) -> Ask:
-    return Ask(holder, starts, interval, ahead, _LATE_SECONDS)
+    return Ask(holder, starts, interval, ahead, _LATE_SECONDS, _PRESENT_SECONDS)
 
 
 async def _timed(t: Rig, adapter: Adapter, rate: str, ask: Ask) -> tuple[float, float, Stretch]:
@@ -141,7 +143,7 @@ async def whoever_asks_no_more_is_not_counted_for_long(t: Rig) -> None:
     """A worker that died is forgotten, and the others share what was its own."""
     rate = _rate()
     await t.pace.until(t.adapter.reserve(rate, _ask(1, holder="worker-1")))
-    await t.elapse(12.0)
+    await t.elapse(_PRESENT_SECONDS + 0.5)
     stretch = await t.pace.until(t.adapter.reserve(rate, _ask(1, holder="worker-2")))
     assert stretch.workers == 1
 
