@@ -16,6 +16,7 @@ from leveler.consumer.limits import Memory
 from leveler.discovery import find
 from leveler.downstreams import memory_of
 from leveler.errors import ConfigError, LevelerError, QueueNotFound
+from leveler.fleet import open_store
 from leveler.message import check_queue_name
 from leveler.retry import RetryPolicy
 from leveler.runtime import check_lease, check_wait
@@ -82,6 +83,8 @@ async def diagnose(source: Source, queues: Sequence[str]) -> Diagnosis:
     for name in settings.brokers:
         on_it = [queue for queue in names if settings.queue(queue).broker == name]
         await _broker(found, settings, name, on_it)
+    if settings.fleet_rates():
+        await _store(found, settings)
     return found
 
 
@@ -96,6 +99,21 @@ async def _broker(found: Diagnosis, settings: Settings, name: str, queues: Seque
                 await _queue(found, adapter, queue, settings.queue(queue), settings.consumer(queue))
     except LevelerError as error:
         found.add("fault", subject, str(error))
+
+
+async def _store(found: Diagnosis, settings: Settings) -> None:
+    """What keeps the rates of the fleet, where it is none of the brokers, and whether it is good for a fleet."""
+    broker = settings.brokers.get(settings.store)
+    if (settings.store if broker is None else broker.url).startswith("memory:"):
+        text = "is this one process's own, so each worker has the rates of the fleet by itself: set store to another"
+        found.add("warning", "store", text)
+    if broker is not None:
+        return
+    try:
+        async with open_store(settings.store, SystemClock()):
+            found.add("ok", "store", f"{settings.shown_store} answers")
+    except LevelerError as error:
+        found.add("fault", "store", str(error))
 
 
 def _adapter(broker: BrokerSettings) -> Adapter:

@@ -814,6 +814,24 @@ def test_doctor_finds_a_downstream_that_limits_nobody(cli: Cli) -> None:
     assert "warning  downstream billing" in cli("doctor").out
 
 
+FLEET = "downstreams: {billing: {rate: {limit: 5/s, scope: fleet}}}\nconsumers: {orders: {downstream: billing}}"
+
+
+def test_doctor_looks_at_the_store_of_a_rate_that_is_the_fleets(cli: Cli) -> None:
+    _yaml(f"broker: memory://\nstore: sqlite:///rates.db\n{FLEET}\n")
+    assert "ok       store: sqlite:///rates.db answers" in cli("doctor").out
+    assert not Path("rates.db").exists()
+    _yaml(f"broker: memory://\nstore: sqlite:///nowhere/rates.db\n{FLEET}\n")
+    ran = cli("doctor")
+    assert ran.code == 1
+    assert "fault    store: " in ran.out
+
+
+def test_doctor_warns_of_a_store_that_no_other_process_has(cli: Cli) -> None:
+    _yaml(f"broker: memory://\n{FLEET}\n")
+    assert "warning  store: is this one process's own" in cli("doctor").out
+
+
 def test_doctor_finds_a_budget_that_one_message_may_break(orders: Cli) -> None:
     _yaml("consumers: {orders: {memory: 1MiB}}\n")
 
