@@ -17,6 +17,9 @@ from leveler.events import Event, RateScopeChanged
 from leveler.schedule import Ask, Stretch
 from leveler.testing.faults import FaultPlan, FaultyAdapter
 
+#: A timer that is so late says that this machine has no time for the process.
+_STALL_SECONDS = 0.05
+
 
 class Timed(FaultyAdapter):
     """The store, and how long its answers took."""
@@ -63,9 +66,18 @@ async def work(url: str, path: str, per_second: float) -> None:
         diary.note("start", time.monotonic())
         await asyncio.sleep(0.01)
 
+    async def watch() -> None:
+        """Note whenever the machine makes everybody wait."""
+        while True:
+            due = time.monotonic() + 0.02
+            await asyncio.sleep(0.02)
+            if (late := time.monotonic() - due) > _STALL_SECONDS:
+                diary.note("stall", late)
+
+    watching = asyncio.create_task(watch())
     async with app.working():
         await app.send_many("orders", range(2000))
-        await asyncio.Event().wait()
+        await watching
 
 
 if __name__ == "__main__":
