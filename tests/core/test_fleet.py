@@ -47,13 +47,21 @@ class Far(MemoryAdapter):
 
 
 class Worker:
-    """A gate with a rate of the fleet in it, and waiters who want to start all the time."""
+    """A gate with a rate of the fleet in it, and waiters who want to start all the time: how many runs at once, and how
+    long each takes."""
 
     def __init__(
-        self, store: MemoryAdapter | FaultyAdapter, clock: VirtualClock, per_second: float, *, waiters: int = 8
+        self,
+        store: MemoryAdapter | FaultyAdapter,
+        clock: VirtualClock,
+        per_second: float,
+        *,
+        waiters: int = 8,
+        runs: tuple[int, float] = (1000, 0.0),
     ) -> None:
         self.rate = FleetRate(per_second)
-        self.gate = Gate("billing", [self.rate], clock)
+        concurrency, self._run_seconds = runs
+        self.gate = Gate("billing", [FixedConcurrency(concurrency), self.rate], clock)
         self.events: list[Event] = []
         self.fleet = Fleet(store, {NAME: self.rate}, {NAME: ["orders"]}, clock, Observers([self.events.append]))
         self.starts: list[float] = []
@@ -73,7 +81,9 @@ class Worker:
     async def _want(self) -> None:
         while await self.gate.start(1, self):
             self.starts.append(self._clock.monotonic())
-            self.gate.finish(1, 0.0, Verdict.SUCCESS)
+            if self._run_seconds:
+                await self._clock.sleep(self._run_seconds)
+            self.gate.finish(1, self._run_seconds, Verdict.SUCCESS)
 
 
 def most_above(starts: Sequence[float], per_second: float) -> float:
@@ -191,7 +201,27 @@ def test_it_asks_for_what_somebody_waits_for_and_for_nothing_when_idle() -> None
 
 
 def test_what_it_takes_at_a_time_gets_less_the_more_there_are() -> None:
-    assert [supplied(200.0, Stretch(0.0, 1, workers)).ask for workers in (1, 2, 5, 50)] == [20, 10, 4, 1]
+    assert [supplied(200.0, Stretch(0.01, 1, workers)).ask for workers in (1, 2, 5, 50)] == [20, 10, 4, 1]
+
+
+def test_it_takes_more_while_nobody_is_before_it_and_its_part_again_when_somebody_is() -> None:
+    rate = supplied(200.0, Stretch(0.01, 5, 4))
+    asks = []
+    for number, wait_seconds in enumerate((-0.01, 0.0, 0.0, 0.01, 0.01, 0.01)):
+        rate.start(0.01 * number, 1)
+        rate.supply(Stretch(wait_seconds, 1, 4), 0.01 * number)
+        asks.append(rate.ask)
+    assert asks == [10, 20, 20, 10, 5, 5]
+
+
+def test_it_takes_no_more_than_it_uses() -> None:
+    rate = supplied(200.0, Stretch(0.01, 20, 1))
+    rate.start(0.05, 3)  # the rest passes
+    rate.supply(Stretch(0.01, 20, 1), 0.5)
+    assert rate.ask == 1
+    rate.start(0.7, 20)
+    rate.supply(Stretch(0.01, 20, 1), 0.7)
+    assert rate.ask == 10
 
 
 def test_it_expects_no_more_than_its_share() -> None:
@@ -307,6 +337,30 @@ def test_all_of_the_rate_is_used_and_everybody_gets_some(workers: int, per_secon
             assert min(started) >= 0.8 * sum(started) / workers
         for worker in crew:
             await worker.die()
+
+    run(story)
+
+
+@pytest.mark.parametrize("way_seconds", [0.001, 0.03])
+@pytest.mark.parametrize("per_second", [40.0, 400.0])
+@pytest.mark.parametrize("slow", [(1, 0.5, 3), (1, 0.1, 3), (2, 0.2, 6), (1, 1.0, 10)], ids=str)
+def test_what_slow_workers_leave_a_fast_one_takes(
+    way_seconds: float, per_second: float, slow: tuple[int, float, int]
+) -> None:
+    """What is reserved and not used passes: nobody may reserve much more than he uses."""
+
+    async def story(clock: VirtualClock) -> None:
+        store = Far(clock, lambda: way_seconds)
+        concurrency, run_seconds, count = slow
+        crew = [Worker(store, clock, per_second, runs=(concurrency, run_seconds)) for _ in range(count)]
+        crew.append(Worker(store, clock, per_second, waiters=64, runs=(64, 0.05)))
+        for worker in crew:
+            worker.begin()
+        await clock.advance(15)
+        for worker in crew:
+            await worker.die()
+        lately = sum(start >= 5 for worker in crew for start in worker.starts)
+        assert lately >= (0.98 if way_seconds < 0.01 else 0.9) * per_second * 10
 
     run(story)
 

@@ -16,7 +16,8 @@ from leveler.consumer.limits.rate import Rate
 from leveler.schedule import Stretch
 
 #: A stretch is as long as all workers together need for this, divided by them: each of them comes round so often, and
-#: that many asks a second are no burden for a store.
+#: that many asks a second are no burden for a store. Who uses less takes less; who finds
+#: the rest unused takes more.
 BLOCK_SECONDS: Final = 0.1
 
 #: How late a start may be: what a timer, a busy loop or a slot that is not free yet made it miss. A worker whose turn
@@ -66,6 +67,13 @@ class FleetRate:
         #: When it is worth while to ask, and when there may be something to start.
         self._ask_at = self._free_at = float("-inf")
         self._workers = 1
+        #: What it starts in `BLOCK_SECONDS`: if it is slow, what it reserves beyond that passes.
+        self._useful = float("inf")
+        self._counted_since, self._counted = float("-inf"), 0
+        #: So many times its part it reserves, because the others leave it.
+        self._spare = 1.0
+        #: Whether something has passed since it asked.
+        self._passed = False
         self._local: Rate | None = None
         self._asking: Callable[[], object] = _nobody
         self._gate: Callable[[], object] = _nobody
@@ -119,6 +127,7 @@ class FleetRate:
         if self._local is not None:
             self._local.take_back(runs)
             return
+        self._counted -= runs
         unpaid = min(runs, self._owed)
         self._owed -= unpaid
         if runs > unpaid:
@@ -175,10 +184,12 @@ class FleetRate:
         """
         self._local, self._wanted = None, False
         self._workers = max(1, stretch.workers)
+        self._look_back(now, is_first=stretch.wait_seconds <= 0)
         if stretch.starts:
             self._ask_at = self._free_at = float("-inf")
             self._hand.append(_Slots(now + stretch.wait_seconds, stretch.starts))
             owed, self._owed = self._owed, 0
+            self._counted -= owed  # they were counted when they were made
             self._pay(owed)
         else:
             # All who are sent away are told the same moment; where there are many they need not all come at once.
@@ -209,7 +220,26 @@ class FleetRate:
 
     @property
     def _block(self) -> int:
-        return max(1, int(self.per_second * BLOCK_SECONDS / self._workers))
+        part = self.per_second * BLOCK_SECONDS / self._workers
+        return max(1, int(min(part, self._useful) * self._spare))
+
+    def _look_back(self, now: float, *, is_first: bool) -> None:
+        """Learn how much to reserve from what became of it.
+
+        Args:
+            now: when an answer came.
+            is_first: nobody had reserved what is due now: there is more than all together take.
+        """
+        if self._passed:
+            self._spare = 1.0
+        else:
+            self._spare = min(2 * self._spare, self._workers) if is_first else max(1.0, self._spare / 2)
+        self._passed = False
+        elapsed = now - self._counted_since
+        if elapsed >= BLOCK_SECONDS:
+            if elapsed < float("inf"):
+                self._useful = round(self._counted * BLOCK_SECONDS / elapsed)
+            self._counted_since, self._counted = now, 0
 
     def _let_pass(self, now: float) -> None:
         """Forget the starts that come too late."""
@@ -218,12 +248,14 @@ class FleetRate:
             passed = min(first.count, ceil((oldest - first.begin) / self._interval))
             first.begin += passed * self._interval
             first.count -= passed
+            self._passed = True
             if first.count:
                 return
             self._hand.popleft()
 
     def _pay(self, starts: int) -> None:
         """Take them out of the hand, the first ones first, and owe the rest."""
+        self._counted += starts
         while starts and self._hand:
             first = self._hand[0]
             taken = min(starts, first.count)
