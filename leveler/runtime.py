@@ -27,6 +27,8 @@ from leveler.fleet import Fleet, open_store
 from leveler.message import check_queue_name
 from leveler.monitor.depths import Depths
 from leveler.monitor.figures import AppFigures, ConsumerFigures, DepthFigures, QueueFigures
+from leveler.monitor.lately import Lately
+from leveler.monitor.useful import Useful
 from leveler.pressure import Pressure
 from leveler.producer import Producer
 from leveler.settings import DEFAULT_BATCH_WAIT_SECONDS, BrokerSettings, ConsumerSettings, Settings
@@ -97,6 +99,7 @@ class Runtime:
         self._began_at = clock.monotonic()
         self._downstreams = Downstreams(settings.downstreams, clock, rng)
         self._fleet: Fleet | None = None
+        self._lately = Lately(settings, self._downstreams, self._began_at)
         self._running: list[asyncio.Task[None]] = []
         self._changing = False  # consumers are being started, or stopped
         self._open = AsyncExitStack()
@@ -205,6 +208,7 @@ class Runtime:
         """Everything in numbers; the brokers are asked how much waits."""
         depths = await self._depths.of(self.queues())
         health = self.health()
+        workers = self._lately.workers(self.clock.monotonic(), health.consumers, depths)
         return AppFigures(
             process=f"{socket.gethostname()}:{os.getpid()}",
             up_seconds=self.clock.monotonic() - self._began_at,
@@ -213,7 +217,7 @@ class Runtime:
                 name: QueueFigures(
                     sent=self._queues[name].producer.sent,
                     depth=None if depth is None else DepthFigures.of(depth),
-                    consumer=self._consumer_figures(name, health.consumers.get(name)),
+                    consumer=self._consumer_figures(name, health.consumers.get(name), workers.get(name, Useful())),
                 )
                 for name, depth in depths.items()
             },
@@ -221,7 +225,7 @@ class Runtime:
             degraded=health.degraded,
         )
 
-    def _consumer_figures(self, name: str, health: ConsumerHealth | None) -> ConsumerFigures | None:
+    def _consumer_figures(self, name: str, health: ConsumerHealth | None, workers: Useful) -> ConsumerFigures | None:
         if health is None:
             return None
         own = self._downstreams.own.get(name)
@@ -233,6 +237,7 @@ class Runtime:
             counts=health.tally,
             limits=None if own is None else own.figures(),
             downstream=self.settings.consumer(name).downstream,
+            workers=Useful(needed=workers.needed) if self._changing else workers,
         )
 
     async def _shared_rates(self) -> Fleet | None:

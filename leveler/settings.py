@@ -139,6 +139,9 @@ class ConsumerSettings:
     #: How long what has come waits until a batch is whole; None = what the handler was registered with, or
     #: `DEFAULT_BATCH_WAIT_SECONDS`.
     batch_wait_seconds: float | None = None
+    #: How long a message may wait: so many workers are useful that none has to wait longer. Some times as long as it
+    #: takes from a scaler's look to the work of a worker that it starts, which is half a minute to two.
+    target_wait_seconds: float = 300.0
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -148,6 +151,8 @@ class ConsumerSettings:
             raise ConfigError(f"batch_size is {self.batch_size}: expected 1 or more")
         if self.batch_wait_seconds is not None and not 0 <= self.batch_wait_seconds < float("inf"):
             raise ConfigError(f"batch_wait is {self.batch_wait_seconds} s: expected 0 or more")
+        if not 0 < self.target_wait_seconds < float("inf"):
+            raise ConfigError(f"target_wait is {self.target_wait_seconds} s: expected more than 0")
 
     def filled_from(self, weaker: ConsumerSettings) -> ConsumerSettings:
         """This, with what it leaves open as `weaker` says."""

@@ -13,7 +13,7 @@ from leveler.monitor.flow import QueueFlow
 
 _HEAD: Final = (
     *("QUEUE", "ARRIVING", "WAITING", "OLDEST", "RUNNING", "LIMIT"),
-    *("COMPLETING", "RETRYING", "RUN", "BREAKER", "DEAD"),
+    *("COMPLETING", "RETRYING", "RUN", "BREAKER", "DEAD", "WORKERS", "USEFUL"),
 )
 
 
@@ -37,6 +37,8 @@ def _queues(flows: Mapping[str, QueueFlow]) -> str:
             "-" if flow.run_seconds is None else f"{flow.run_seconds * 1000:,.1f}ms",
             flow.breaker or "-",
             _count(flow.depth.dead if flow.depth else None),
+            f"{flow.workers:,}",
+            _count(flow.useful_workers) if flow.workers else "-",
         ]
         for name, flow in flows.items()
     ]

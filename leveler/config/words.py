@@ -192,6 +192,7 @@ class ConsumerWords(DownstreamWords):
     memory: Size | None = None
     batch_size: Count | None = None
     batch_wait: Duration | None = None
+    target_wait: Span | None = None
 
 
 class RetryWords(Words):

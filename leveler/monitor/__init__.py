@@ -6,6 +6,7 @@
     guard.py        who may read what
     endpoint.py     the numbers over HTTP; server.py has the threads that answer
     measures.py     the same numbers under the names of metrics; prometheus.py writes them
+    useful.py       how many workers would be useful; lately.py says what is known of this one
     watcher.py      reads them from other processes
     flow.py         two looks at some workers -> rates
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from leveler.adapter import Depth
 from leveler.consumer.limits import Figures
 from leveler.consumer.report import Tally
+from leveler.monitor.useful import Useful
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,8 @@ class ConsumerFigures:
     limits: Figures | None = None
     #: Whose limits hold besides.
     downstream: str | None = None
+    #: How many workers would be useful, as far as this one can tell.
+    workers: Useful = field(default_factory=Useful)
 
 
 @dataclass(frozen=True, kw_only=True)

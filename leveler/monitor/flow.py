@@ -9,6 +9,7 @@ from typing import NamedTuple
 from leveler.consumer.limits import Figures
 from leveler.consumer.report import Tally
 from leveler.monitor.figures import AppFigures, DepthFigures
+from leveler.monitor.useful import together
 
 #: The figures of some workers, by whatever tells them apart.
 Look = Mapping[str, AppFigures]
@@ -30,6 +31,8 @@ class QueueFlow:
     concurrency: float | None
     #: The state of the breakers; None where there are none.
     breaker: str | None
+    #: Workers that would be useful; None where nobody can tell.
+    useful_workers: int | None
     #: Messages that came into the queue, from anybody: by how much more waits, and what these workers have taken out.
     arriving_per_second: float | None = None
     completing_per_second: float | None = None
@@ -88,6 +91,7 @@ def _flow(name: str, before: Look, now: Look) -> QueueFlow:
             depth=depths[0] if depths else None,
             concurrency=sum(allowed) if allowed else None,
             breaker=", ".join(sorted(breakers)) or None,
+            useful_workers=together([consumer.workers for consumer in consumers]),
         ),
         [step for url, figures in now.items() if (step := _step(name, before.get(url), figures)) is not None],
     )

@@ -13,6 +13,7 @@ from typing import Final, Literal
 
 from leveler.consumer.limits import Figures
 from leveler.monitor.figures import AppFigures, ConsumerFigures, DepthFigures
+from leveler.monitor.useful import Useful
 
 Kind = Literal["counter", "gauge"]
 Values = Mapping[tuple[str, ...], float]
@@ -54,6 +55,7 @@ def measures(figures: AppFigures) -> Iterator[Measure]:
     yield _by_queue("counter", "sent_messages", "Messages that the broker took from this process", sent)
     yield from _counted(consumers)
     yield from _now(consumers)
+    yield from _useful({name: one.workers for name, one in consumers.items()})
     yield from _waiting({name: queue.depth for name, queue in figures.queues.items() if queue.depth is not None})
     yield from _limiting(
         {f"downstreams.{name}": limits for name, limits in figures.downstreams.items()}
@@ -86,6 +88,15 @@ def _now(consumers: Mapping[str, ConsumerFigures]) -> Iterator[Measure]:
     yield _by_queue("gauge", "held_messages", "Deliveries that this process holds", held)
     yield _by_queue("gauge", "held_bytes", "Bytes of their bodies", held_bytes)
     yield _by_queue("gauge", "consumer_ready", "1 while the broker knows this process as a consumer", ready)
+
+
+def _useful(told: Mapping[str, Useful]) -> Iterator[Measure]:
+    needed = {queue: one.needed for queue, one in told.items() if one.needed is not None}
+    busy = {queue: one.busy for queue, one in told.items()}
+    borne = {queue: one.borne for queue, one in told.items()}
+    yield _by_queue("gauge", "needed_workers", "Workers that the backlog needs, the same at all: take the max", needed)
+    yield _by_queue("gauge", "busy_workers", "How much of this worker is in use, 0 to 1: take the sum", busy)
+    yield _by_queue("gauge", "borne_workers", "Workers that the downstream bears for this one: take the sum", borne)
 
 
 def _waiting(depths: Mapping[str, DepthFigures]) -> Iterator[Measure]:

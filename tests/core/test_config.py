@@ -104,7 +104,7 @@ def test_the_example_of_the_readme_holds_word_for_word(write: Write) -> None:
         brokers:
           bus: {url: "memory://", deadline: 3s, personality: sqs}
         consumers:
-          orders: {downstream: billing, concurrency: 2, rate: 50/s, batch_size: 100, batch_wait: 1.5s}
+          orders: {downstream: billing, concurrency: 2, rate: 50/s, batch_size: 100, batch_wait: 1.5s, target_wait: 1m}
         send_timeout: 1m
         drain_timeout: 0
         listen: 9464
@@ -144,6 +144,7 @@ def test_the_example_of_the_readme_holds_word_for_word(write: Write) -> None:
                 limits=LimitSettings(concurrency=2, rate_per_second=50),
                 batch_size=100,
                 batch_wait_seconds=1.5,
+                target_wait_seconds=60,
             )
         },
         send_timeout_seconds=60,
@@ -1083,6 +1084,7 @@ def test_the_rows_tell_every_setting_its_value_in_words_and_who_said_it(write: W
         Row("consumers.orders.breaker.window", "10s", "default"),
         Row("consumers.orders.breaker.min_runs", "20", "default"),
         Row("consumers.orders.memory", "64MiB", "leveler.yaml:7"),
+        Row("consumers.orders.target_wait", "5m", "default"),
         Row("send_timeout", "10s", "default"),
         Row("drain_timeout", "1m", "code"),
         Row("listen", "none", "default"),

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -22,6 +23,7 @@ from leveler.consumer.limits import (
     Limit,
     Limits,
     Rate,
+    Refusal,
     Verdict,
     adaptive,
 )
@@ -655,6 +657,7 @@ def test_an_adaptive_limit_and_a_breaker_show_their_states() -> None:
     assert shown == {
         "breaker": "closed",
         "concurrency": 4,
+        "concurrency_max": 8,
         "running": 0,
         "phase": "app-limited",
         "refused": 0,
@@ -664,6 +667,65 @@ def test_an_adaptive_limit_and_a_breaker_show_their_states() -> None:
     assert gate.try_start(1)
     gate.finish(1, 0.1, Verdict.FAILURE)
     assert gate.figures()["breaker"] == "open"
+
+
+def test_a_gate_is_calm_since_its_downstream_last_held_something_back() -> None:
+    async def story(clock: VirtualClock) -> None:
+        breaker = Breaker(BreakerPolicy(min_runs=10), random.Random(1))
+        gate = Gate("bank", [breaker, FixedConcurrency(8)], clock)
+        limits = Limits([gate])
+
+        def end(verdict: Verdict, refusal: Refusal | None = None) -> None:
+            assert limits.try_acquire(1)
+            limits.release(1, 0.1, verdict, refusal)
+
+        await clock.advance(50.0)
+        end(Verdict.SUCCESS)
+        end(Verdict.FAILURE)
+        assert gate.calm_seconds() == pytest.approx(50.0)  # what it has never met says nothing
+        end(Verdict.OVERLOAD, Refusal(None, 0.0))
+        assert gate.calm_seconds() == 0.0
+        await clock.advance(20.0)
+        gate.pause(10.0)
+        assert gate.calm_seconds() == 0.0
+        await clock.advance(15.0)
+        assert gate.calm_seconds() == pytest.approx(5.0)
+        while gate.down_seconds() is None:
+            end(Verdict.FAILURE)
+        await clock.advance(5.0)
+        assert gate.calm_seconds() == 0.0  # it is down
+        end(Verdict.SUCCESS)
+        await clock.advance(7.0)
+        assert gate.calm_seconds() == pytest.approx(7.0)
+
+    run(story)
+
+
+def test_a_limit_that_is_found_holds_back_while_it_is_lower_than_it_might_be_and_full() -> None:
+    async def story(clock: VirtualClock) -> None:
+        gate = Gate("bank", [adaptive(Adaptive(max=8), 0.0)], clock)
+
+        async def rounds(at_once: int, seconds: float) -> None:
+            """Runs of 0.1 s, as many as may be, one after another."""
+            until, under_way = clock.monotonic() + seconds, deque[float]()
+            while clock.monotonic() < until:
+                if len(under_way) < at_once and gate.try_start(1):
+                    under_way.append(clock.monotonic())
+                await clock.advance(0.1 / at_once / 2)
+                while under_way and clock.monotonic() >= under_way[0] + 0.1:
+                    gate.finish(1, clock.monotonic() - under_way.popleft(), Verdict.SUCCESS)
+            for started_at in under_way:
+                gate.finish(1, clock.monotonic() - started_at, Verdict.NOTHING)
+
+        await rounds(1, 30.0)
+        assert gate.calm_seconds() >= 30.0
+        await rounds(8, 1.0)
+        assert gate.calm_seconds() <= 1.0  # it was at 4, and might be 8
+        await rounds(8, 30.0)
+        assert gate.figures()["concurrency"] == 8
+        assert gate.calm_seconds() >= 20.0
+
+    run(story)
 
 
 class Mute:

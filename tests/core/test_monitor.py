@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -12,15 +14,19 @@ from leveler.adapter import Capabilities, Depth, QueueSpec
 from leveler.cli.dashboard import curves, drawn
 from leveler.cli.looks import Looks
 from leveler.consumer.limits import Figures
-from leveler.consumer.report import Tally
+from leveler.consumer.report import ConsumerHealth, Tally
+from leveler.downstreams import Downstreams
 from leveler.errors import BrokerUnavailable, ConfigError
 from leveler.monitor.address import Address, names_this_host
 from leveler.monitor.depths import FRESH_SECONDS, Depths
 from leveler.monitor.figures import AppFigures, ConsumerFigures, DepthFigures, QueueFigures
 from leveler.monitor.flow import added_up, flows, limits
 from leveler.monitor.guard import Guard
+from leveler.monitor.lately import Lately, Pace
 from leveler.monitor.measures import Measure, measures
+from leveler.monitor.useful import Useful
 from leveler.monitor.watcher import Unreadable, Watcher, endpoint_url
+from leveler.settings import ConsumerSettings, LimitSettings, Settings
 from leveler.testing import VirtualClock
 
 TOKEN = "a-token-that-nobody-guesses"
@@ -243,6 +249,24 @@ def test_whatever_a_limit_shows_becomes_a_metric() -> None:
     }
 
 
+def test_what_a_worker_says_of_useful_workers_has_three_names() -> None:
+    said = Useful(needed=2.5, busy=0.75, borne=2.0)
+    found = named(saying(app(), said))
+    assert found["leveler_needed_workers"].values == {("orders",): 2.5}
+    assert found["leveler_busy_workers"].values == {("orders",): 0.75}
+    assert found["leveler_borne_workers"].values == {("orders",): 2.0}
+    unknown = named(saying(app(), Useful(busy=0.75, borne=1.0)))
+    assert unknown["leveler_needed_workers"].values == {}  # a 0 would send everybody away
+
+
+def saying(figures: AppFigures, said: Useful) -> AppFigures:
+    """The same worker with that to say."""
+    orders = figures.queues["orders"]
+    assert orders.consumer is not None
+    consumer = replace(orders.consumer, workers=said)
+    return replace(figures, queues={**figures.queues, "orders": replace(orders, consumer=consumer)})
+
+
 # ---- what flows
 
 
@@ -287,12 +311,110 @@ def test_without_a_depth_nobody_knows_what_arrives() -> None:
     assert (flow.completing_per_second, flow.arriving_per_second) == (3.0, None)
 
 
+def test_of_all_workers_together_it_is_known_how_many_would_be_useful() -> None:
+    said = Useful(needed=9.0, busy=1.0, borne=2.0)
+    two = {"a": saying(app(), said), "b": saying(app(process="host:2"), replace(said, borne=1.0))}
+    assert flows({}, two)["orders"].useful_workers == 3
+    assert flows({}, two)["mails"].useful_workers is None
+
+
 def test_a_limit_at_several_workers_is_shown_once() -> None:
     shown: Figures = {"concurrency": 4, "paused_seconds": 1.0, "breaker": "open"}
     other: Figures = {"concurrency": 6, "paused_seconds": 3.0, "breaker": "closed", "phase": "probing"}
     together: Figures = {"concurrency": 10, "paused_seconds": 3.0, "breaker": "closed, open", "phase": "probing"}
     assert added_up([shown, other]) == together
     assert set(limits({"a": app()})) == {"consumers.orders", "downstreams.bank"}
+
+
+# ---- what one worker did of late
+
+
+def test_what_was_of_late_shows_however_often_somebody_looks() -> None:
+    for every in (0.01, 0.5, 7.0, 59.0, 600.0):
+        pace, now = Pace(0.0), 0.0
+        while now < 1200:
+            now += every
+            pace.look(now, int(now * 4), int(now * 4) * 0.5)
+        assert (pace.per_second, pace.running) == pytest.approx((4.0, 2.0), rel=0.05)
+        assert pace.seconds_each == pytest.approx(0.5)
+
+
+def test_what_is_older_than_a_minute_is_forgotten_but_for_how_long_a_run_takes() -> None:
+    pace = Pace(0.0)
+    for now in range(1, 100):
+        pace.look(now, now * 10, now * 10 * 0.2)
+    for now in range(100, 300):
+        pace.look(now, 990, 198.0)
+    assert (pace.per_second, pace.running) == (0.0, 0.0)
+    assert pace.seconds_each == pytest.approx(0.2)
+
+
+def test_nothing_is_known_before_a_run_has_ended() -> None:
+    pace = Pace(0.0)
+    pace.look(0.0, 0, 0.0)
+    pace.look(5.0, 0, 0.0)
+    assert (pace.seconds_each, pace.per_second) == (None, 0.0)
+
+
+CAN = Capabilities(scope="process", durable=False, max_message_bytes=1 << 20, max_batch=10)
+
+
+def lately(clock: VirtualClock, consumers: Mapping[str, ConsumerSettings], **downstreams: LimitSettings) -> Lately:
+    settings = Settings(consumers=consumers, downstreams=downstreams)
+    gates = Downstreams(downstreams, clock, random.Random(1))
+    for name, consumer in consumers.items():
+        gates.limits(name, consumer, CAN)
+    return Lately(settings, gates, clock.monotonic())
+
+
+def ran(messages: int, seconds_each: float, *, running: int = 0, held: int = 0, ready: bool = True) -> ConsumerHealth:
+    tally = Tally(started=messages + running, run_seconds=messages * seconds_each)
+    return ConsumerHealth(ready, running, held, tally)
+
+
+def counted(ready: int | None, leased: int | None = 0) -> Depth:
+    return Depth(ready, leased, None, None, None)
+
+
+def test_queues_that_share_a_downstream_are_one_backlog_to_it() -> None:
+    clock = VirtualClock()
+    consumer = ConsumerSettings(downstream="bank", target_wait_seconds=60.0)
+    seen = lately(clock, {"orders": consumer, "refunds": consumer}, bank=LimitSettings(concurrency=2))
+    asyncio.run(clock.advance(100.0))
+    health = {"orders": ran(1000, 0.1), "refunds": ran(100, 1.0)}
+
+    told = seen.workers(clock.monotonic(), health, {"orders": counted(1200), "refunds": counted(100, 20)})
+
+    # One worker: 1,200 orders or 120 refunds in a minute. Both took 1 of 2 places.
+    assert told["orders"] == told["refunds"] == Useful(needed=pytest.approx(2.0), busy=pytest.approx(1.0), borne=2.0)
+
+
+def test_what_the_broker_does_not_tell_is_what_is_held_here_or_nothing_at_all() -> None:
+    clock = VirtualClock()
+    seen = lately(clock, {"orders": ConsumerSettings(target_wait_seconds=16.0)})  # with 16 places
+    asyncio.run(clock.advance(10.0))
+    cases = ((counted(90, None), 100 / 256), (counted(90, 20), 110 / 256), (counted(None), None), (None, None))
+    for depth, needed in cases:
+        told = seen.workers(clock.monotonic(), {"orders": ran(10, 1.0, held=10)}, {"orders": depth})
+        assert told["orders"].needed == (None if needed is None else pytest.approx(needed))
+
+
+def test_who_does_not_consume_counts_for_nothing_and_knows_the_backlog() -> None:
+    clock = VirtualClock()
+    seen = lately(clock, {"orders": ConsumerSettings()})
+    asyncio.run(clock.advance(10.0))
+    told = seen.workers(clock.monotonic(), {"orders": ran(9, 1.0, running=9, ready=False)}, {"orders": counted(4800)})
+    assert told["orders"] == Useful(needed=pytest.approx(1.0))
+
+
+def test_long_runs_are_busy_from_their_start_and_batches_take_one_place() -> None:
+    clock = VirtualClock()
+    consumer = ConsumerSettings(limits=LimitSettings(concurrency=2), batch_size=100)
+    seen = lately(clock, {"orders": consumer})
+    asyncio.run(clock.advance(3000.0))
+    told = seen.workers(clock.monotonic(), {"orders": ran(100, 1.0, running=100)}, {"orders": counted(500, 100)})
+    assert told["orders"].busy == pytest.approx(0.5)
+    assert told["orders"].needed == pytest.approx(1.0)  # 300 s for a place: 300 messages
 
 
 # ---- what it looks like
@@ -318,7 +440,21 @@ def test_the_dashboard_shows_what_flows_what_limits_it_and_who_does_not_answer()
     text = drawn(looks)
 
     [orders] = [line for line in text.splitlines() if line.startswith("orders")]
-    assert orders.split()[1:] == ["15.5/s", "90", "0s", "3", "4", "20.0/s", "0.0/s", "-", "closed,", "half-open", "4"]
+    assert orders.split()[1:] == [
+        "15.5/s",
+        "90",
+        "0s",
+        "3",
+        "4",
+        "20.0/s",
+        "0.0/s",
+        "-",
+        "closed,",
+        "half-open",
+        "4",
+        "1",
+        "?",
+    ]
     assert "downstreams.bank  concurrency 4, running 3, paused_seconds 1.5, breaker half-open" in text
     assert "b does not answer" in text
     assert "\x1b" not in text

@@ -6,6 +6,7 @@ how many may follow each other?  Limit.series
 one starts / one has ended       Limit.start / Limit.finish; Limit.take_back for one that did not start after all
 a run takes several messages     Weighing.charge, where messages are counted and not runs
 what does it show of itself?     Shown.figures, where it has something to show
+when was it too low for us?      Finding.held_back_at, where it finds out what is borne
 """
 
 from leveler.consumer.limits.adaptive import AdaptiveConcurrency as AdaptiveConcurrency
@@ -20,6 +21,7 @@ from leveler.consumer.limits.fleet import FleetRate as FleetRate
 from leveler.consumer.limits.gate import Gate as Gate
 from leveler.consumer.limits.gate import Limits as Limits
 from leveler.consumer.limits.limit import Figures as Figures
+from leveler.consumer.limits.limit import Finding as Finding
 from leveler.consumer.limits.limit import Limit as Limit
 from leveler.consumer.limits.limit import Refusal as Refusal
 from leveler.consumer.limits.limit import Shown as Shown
@@ -34,6 +36,7 @@ __all__ = [
     "Breaker",
     "BreakerPolicy",
     "Figures",
+    "Finding",
     "FixedConcurrency",
     "FleetRate",
     "Gate",

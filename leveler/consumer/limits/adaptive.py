@@ -52,6 +52,7 @@ class AdaptiveConcurrency:
         #: Runs that the downstream has refused, outages left out.
         self.refused = 0
         self.phase = Phase.APP_LIMITED
+        self.held_back_at = float("-inf")
         self._pace = Pace()
         self._round: Round | None = None
         self._cut_at = float("-inf")
@@ -107,6 +108,7 @@ class AdaptiveConcurrency:
     def figures(self) -> Figures:
         shown: dict[str, float | str] = {
             "concurrency": int(self.limit + 0.5),
+            "concurrency_max": self.maximum,
             "running": self.running,
             "phase": self.phase.value,
             "refused": self.refused,
@@ -144,6 +146,8 @@ class AdaptiveConcurrency:
 
     def _decide(self, now: float, round: Round) -> None:
         self.phase = Phase.DOWNSTREAM_LIMITED if round.is_full else Phase.APP_LIMITED
+        if round.is_full and self.limit < self.maximum and not self.algorithm.plan.measures:
+            self.held_back_at = now
         if not round.refused:
             self._sound = self.limit
         round.inside_seconds += self._inside_seconds

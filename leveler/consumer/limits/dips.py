@@ -50,4 +50,5 @@ class Dips:
     def plan(self, limit: float, base_seconds: float, cv: float) -> Plan:
         """Of a dip with so many calls at once."""
         runs = min((cv / _ERROR) ** 2, _TRIPS[1] * limit)
-        return Plan(runs=runs, seconds=_TRIPS[0] * base_seconds, settles=True, latency_seconds=base_seconds)
+        seconds = _TRIPS[0] * base_seconds
+        return Plan(runs=runs, seconds=seconds, settles=True, latency_seconds=base_seconds, measures=True)

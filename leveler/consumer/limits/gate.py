@@ -11,7 +11,7 @@ from typing import Final
 from leveler.clock import Clock, Timer
 from leveler.consumer.limits.breaker import Breaker, State
 from leveler.consumer.limits.fleet import FleetRate
-from leveler.consumer.limits.limit import Figures, Limit, Refusal, Shown, Verdict, Weighing
+from leveler.consumer.limits.limit import Figures, Finding, Limit, Refusal, Shown, Verdict, Weighing
 from leveler.consumer.limits.memory import Memory
 
 _Waiter = tuple["asyncio.Future[bool]", int, object]
@@ -44,6 +44,7 @@ class Gate:
         self._watchers: list[Callable[[], object]] = []
         self._breaker = next((limit for limit in self.limits if isinstance(limit, Breaker)), None)
         self._down_since: float | None = None
+        self._held_back_at = clock.monotonic()  # nothing is known yet
         if self._breaker is not None:
             self._breaker.listen(self._turn)
         #: What it shares with the gates of other processes.
@@ -75,6 +76,14 @@ class Gate:
         now = self._clock.monotonic()
         broken = self._breaker.wait(now) if self._breaker is not None else 0.0
         return max(0.0, broken, self._paused_until - now - SHORT_PAUSE_SECONDS)
+
+    def calm_seconds(self) -> float:
+        """For how long the downstream has held nothing back: no refusal, no pause, no outage, no limit that it set."""
+        now = self._clock.monotonic()
+        if self._down_since is not None or self._paused_until > now:
+            return 0.0
+        found = [limit.held_back_at for limit in self.limits if isinstance(limit, Finding)]
+        return now - max(self._held_back_at, self._paused_until, *found)
 
     def credit(self, horizon_seconds: float, batch_size: int = 1) -> float:
         """How many messages could start within the horizon, beyond those that wait already.
@@ -166,6 +175,10 @@ class Gate:
         if seconds > SHORT_PAUSE_SECONDS:
             self._tell_watchers()
 
+    def be_refused(self) -> None:
+        """The downstream said that it has too much to do; see `calm_seconds`."""
+        self._held_back_at = self._clock.monotonic()
+
     def hear(self, verdict: Verdict) -> None:
         """A run that was let in elsewhere has met this downstream too, and that is how it went."""
         now = self._clock.monotonic()
@@ -175,7 +188,7 @@ class Gate:
 
     def _turn(self, now: float, state: State) -> None:
         if state is State.CLOSED:
-            self._down_since = None
+            self._down_since, self._held_back_at = None, now
         elif self._down_since is None:
             self._down_since = now
         self._tell_watchers()
@@ -349,6 +362,7 @@ class Limits:
                 gate.finish(runs, latency_seconds, verdict)
             return
         refused = self._met(refusal.downstream)
+        refused.be_refused()
         if refusal.pause_seconds > 0:  # before anybody starts because of this end
             refused.pause(refusal.pause_seconds)
         for gate in self.gates:

@@ -67,14 +67,23 @@ class Weighing(Protocol):
 
 
 @runtime_checkable
+class Finding(Protocol):
+    """A limit that finds out what the downstream bears."""
+
+    #: When it was last lower than it might be, and in use to the full.
+    held_back_at: float
+
+
+@runtime_checkable
 class Shown(Protocol):
     """A limit that can be looked at while it works. Not every one has something to show."""
 
     def figures(self) -> Figures:
         """What it allows and where it stands, for people and for metrics; asked for a few times a second at most.
 
-        The same thing has the same name at every limit: ``concurrency`` (runs allowed at once), ``running``,
-        ``rate_per_second``, ``breaker`` (``closed``, ``open``, ``half-open``), ``phase``, ``base_seconds``; and where
-        the rate is that of all processes together ``rate_scope`` (``fleet``, or ``local-share`` without a store).
+        The same thing has the same name at every limit: ``concurrency`` (runs allowed at once), ``concurrency_max``
+        (... that ever will be, where that is found out), ``running``, ``rate_per_second``, ``breaker`` (``closed``,
+        ``open``, ``half-open``), ``phase``, ``base_seconds``; and where the rate is that of all processes together
+        ``rate_scope`` (``fleet``, or ``local-share`` without a store).
         """
         ...

@@ -23,6 +23,8 @@ class Plan:
     latency_seconds: float = math.inf
     #: It is over then, whatever it lacks.
     due_at: float = math.inf
+    #: Whether fewer runs than the downstream bears are let in, to measure something.
+    measures: bool = False
 
     def is_over(self, now: float, limit: float, round: Round) -> bool:
         lasted = now - round.since
