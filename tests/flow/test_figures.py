@@ -20,11 +20,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from leveler import Leveler
+from leveler import ConsumerSettings, Leveler, LimitSettings, Throttled
 from leveler.monitor import server
 from leveler.monitor.address import Address
 from leveler.monitor.endpoint import Endpoint
 from leveler.monitor.figures import AppFigures
+from leveler.monitor.useful import CALM_SECONDS, Useful
 from leveler.monitor.watcher import Unreadable, Watcher
 from leveler.testing import TestApp
 
@@ -183,6 +184,9 @@ def test_fault_free_the_counters_equal_the_ledger_exactly() -> None:
         "received", "started", "completed", "retried", "dead_lettered"
     ))  # fmt: skip
     assert f'leveler_sent_messages_total{{queue="mails"}} {float(EACH)}' in metrics
+    assert orders["consumer"]["workers"]["needed"] == 0.0
+    assert 'leveler_needed_workers{queue="orders"} 0.0' in metrics
+    assert 'leveler_borne_workers{queue="orders"} 1.0' in metrics
     assert f'leveler_queue_messages{{queue="orders",state="dead"}} {float(did["dead"] + UNDECODABLE)}' in metrics
 
 
@@ -246,6 +250,7 @@ def test_top_shows_a_worker_once_for_programs_and_for_people() -> None:
     assert shown["queues"]["orders"]["counts"]["dead_lettered"] == shown["queues"]["orders"]["depth"]["dead"] == 1
     assert shown["queues"]["orders"]["completing_per_second"] == 0.0
     assert shown["limits"]["consumers.orders"]["concurrency"] == 4
+    assert shown["queues"]["orders"]["useful_workers"] == 1  # it was busy in the last minute
     assert (data.returncode, text.returncode, text.stderr) == (0, 0, "")
     assert "orders" in text.stdout
     assert "ready" in text.stdout
@@ -400,3 +405,47 @@ async def test_an_app_tells_the_same_figures_itself() -> None:
         2,
         {"concurrency": 3, "running": 0, "waiting": 0, "paused_seconds": 0.0},
     )
+
+
+async def test_an_app_tells_how_many_workers_would_be_useful() -> None:
+    app = Leveler(
+        consumers={"orders": ConsumerSettings(downstream="bank", target_wait_seconds=10.0)},
+        downstreams={"bank": LimitSettings(concurrency=2)},
+    )
+
+    refused: list[object] = []
+
+    async def said() -> Useful:
+        consumer = (await app.figures()).queues["orders"].consumer
+        assert consumer is not None
+        return consumer.workers
+
+    @app.consumer("orders")
+    async def handle(order: dict[str, str]) -> None:
+        await t.clock.sleep(1.0)
+        if order.pop("is", "") == "refused" and not refused:
+            refused.append(order)
+            raise Throttled(after=600.0)
+
+    async with TestApp(app) as t:
+        await t.send_many("orders", [{}] * 121)
+        await t.advance(0.5)
+        assert await said() == Useful(needed=None, busy=1.0, borne=1.0)  # no run has ended yet
+
+        await t.advance(1.0)
+        busy = (await said()).busy
+        assert (await said()).needed == pytest.approx(119 / 20)  # 2 places, 1 s, 10 s
+        assert 0.6 <= busy <= 1.0
+
+        await t.advance(65.0)  # now it is empty
+        await said()
+        await t.advance(60.0)
+        assert await said() == Useful(needed=0.0, busy=0.0, borne=2.0)
+
+        await t.send("orders", {"is": "refused"})
+        await t.advance(2.0)
+        assert (await said()).borne == 1.0
+        await t.advance(599.0 + CALM_SECONDS - 2)
+        assert (await said()).borne == 1.0
+        await t.advance(3.0)
+        assert (await said()).borne == 2.0
