@@ -94,7 +94,9 @@ def _useful(told: Mapping[str, Useful]) -> Iterator[Measure]:
     needed = {queue: one.needed for queue, one in told.items() if one.needed is not None}
     busy = {queue: one.busy for queue, one in told.items()}
     borne = {queue: one.borne for queue, one in told.items()}
-    yield _by_queue("gauge", "needed_workers", "Workers that the backlog needs, the same at all: take the max", needed)
+    yield _by_queue(
+        "gauge", "needed_workers", "Workers that the backlog needs, about the same at all: take the max", needed
+    )
     yield _by_queue("gauge", "busy_workers", "How much of this worker is in use, 0 to 1: take the sum", busy)
     yield _by_queue("gauge", "borne_workers", "Workers that the downstream bears for this one: take the sum", borne)
 

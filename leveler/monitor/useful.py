@@ -5,14 +5,15 @@ others do, so it tells three numbers, and whoever sees all workers (a scaler, `l
 
     useful workers = the largest needed, no fewer than the sum of busy, no more than the sum of borne
 
-    needed    backlog / what one worker works off within `target_wait`. Every worker tells the same: take the largest.
+    needed    backlog / what one worker works off within `target_wait`. All tell about the same: take the largest.
     busy      how much of this worker is in use, 0 to 1. So nobody is sent away while all are busy: a backlog is
               finished by as many as it called for, and then as many stay as what arrives keeps busy.
     borne     1, this worker; or 2, another like it besides, if for a minute the downstream has held back nothing here.
               So the number doubles at most, and not again before the downstream has had time to say something.
 
 None of them depends on how many workers there are, so none runs away with them: a scaler that is late, that looks
-seldom or that sees one worker less is late or one less, and nothing adds up.
+seldom or that sees one worker less is late or one less, and nothing adds up. But where a fixed concurrency makes a
+downstream slow that refuses nothing, every run takes longer, and needed grows: nobody but the scaler's most is there.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Way:
 class Useful:
     """What one worker says of the workers that would be useful for one queue."""
 
-    #: Workers that the backlog needs, the same at every worker; None where nobody can tell.
+    #: Workers that the backlog needs, about the same at every worker; None where nobody can tell.
     needed: float | None = None
     #: How much of this one is in use, 0 to 1. They add up.
     busy: float = 0.0
