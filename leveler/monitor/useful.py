@@ -77,8 +77,9 @@ class Useful:
 def useful(ways: Sequence[Way]) -> Useful:
     """What a worker that is consuming says, from the ways that the messages of one queue go in it."""
     needs = [_needed(way) for way in ways]
+    needed = None if None in needs else max((need for need in needs if need is not None), default=None)
     return Useful(
-        needed=None if None in needs else max((need for need in needs if need is not None), default=None),
+        needed=None if needed is None else min(needed, _shared(ways)),
         busy=max((_busy(way) for way in ways), default=0.0),
         borne=2.0 if all(way.calm_seconds >= CALM_SECONDS for way in ways) else 1.0,
     )
@@ -104,6 +105,18 @@ def _needed(way: Way) -> float | None:
     return needed
 
 
+def _shared(ways: Sequence[Way]) -> float:
+    """Workers that start as many as the rates of the whole fleet let start: more would wait for one another."""
+    places = min((found for way in ways if (found := _places(way.limits)) is not None), default=None)
+    most = float("inf")
+    for way in ways:
+        per_second = _number(way.limits, "rate_per_second") if "rate_scope" in way.limits else None
+        if per_second is not None and places is not None:
+            longest = max((load.seconds_each or 0.0 for load in way.loads), default=0.0)
+            most = min(most, max(1.0, per_second * longest / places))
+    return most
+
+
 def _works_off(limits: Figures, load: Load, seconds_each: float) -> float:
     """Messages that one worker works off within the target, if it has nothing else to do. What takes longer than that
     is not done sooner by more workers than have a place for it."""
@@ -111,13 +124,13 @@ def _works_off(limits: Figures, load: Load, seconds_each: float) -> float:
     works_off = float("inf")
     if (places := _places(limits)) is not None:
         works_off = places * max(load.batch_size, target_seconds / max(seconds_each, _INSTANT_SECONDS))
-    if (per_second := _number(limits, "rate_per_second")) is not None:
+    if (per_second := _own_rate(limits)) is not None:
         works_off = min(works_off, max(1.0, per_second * target_seconds))
     return works_off
 
 
 def _busy(way: Way) -> float:
-    places, per_second = _places(way.limits), _number(way.limits, "rate_per_second")
+    places, per_second = _places(way.limits), _own_rate(way.limits)
     running = 0.0 if places is None else sum(load.running for load in way.loads) / places
     ending = 0.0 if per_second is None else sum(load.per_second for load in way.loads) / per_second
     return min(1.0, max(running, ending))
@@ -126,6 +139,11 @@ def _busy(way: Way) -> float:
 def _places(limits: Figures) -> float | None:
     """Runs at once, of a worker at full use: where an adaptive limit is lower for now, it is held back, not smaller."""
     return _number(limits, "concurrency_max") or _number(limits, "concurrency")
+
+
+def _own_rate(limits: Figures) -> float | None:
+    """Of each process."""
+    return None if "rate_scope" in limits else _number(limits, "rate_per_second")
 
 
 def _number(limits: Figures, name: str) -> float | None:

@@ -38,6 +38,17 @@ def test_a_rate_of_each_process_is_all_that_a_worker_works_off() -> None:
     assert useful([way({"rate_per_second": 0.001}, replace(LOAD, backlog=3))]).needed == pytest.approx(3.0)
 
 
+@pytest.mark.parametrize("scope", ["fleet", "local-share"])
+def test_of_a_rate_of_the_fleet_as_many_make_use_as_can_start_so_many(scope: str) -> None:
+    endless = replace(LOAD, backlog=10**9, per_second=50.0)
+    shared = way({"rate_per_second": 50.0, "rate_scope": scope}, endless)
+    # 50 a second of 0.1 s each: 5 places. One worker has 2.
+    assert useful([way({"concurrency": 2}, endless), shared]).needed == pytest.approx(2.5)
+    assert useful([way({"concurrency": 16}, endless), shared]).needed == 1.0
+    assert useful([way({"concurrency": 16}, replace(endless, backlog=0)), way(shared.limits)]).needed == 0.0
+    assert useful([way({"concurrency": 16}, endless), shared]).busy == 0.0
+
+
 def test_nobody_is_of_use_who_has_no_message_to_run() -> None:
     slow = replace(LOAD, backlog=10, seconds_each=3600.0)
     assert useful([way({"concurrency": 4}, slow)]).needed == pytest.approx(2.5)
