@@ -6,6 +6,7 @@ The tour, in the order in which a message travels:
     producer.py, together.py    encode, stamp, check, send; single sends of one moment share a call
     pressure.py, forecast.py    wait for room in a queue that is full, or say so; how long one would wait in it
     message.py, codec.py        the envelope; typed value <-> bytes
+    checks.py                   what a sender may write into it, so that every broker can carry it
     discovery.py, adapter.py    URL -> adapter; the contract that adapters implement
     holdings.py, bell.py        for adapters: what a receiver has handed out; what ends its wait for more
     config/, units.py           leveler.yaml and LEVELER_* -> settings; durations, sizes and rates in words

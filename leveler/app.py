@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
 from leveler import units
 from leveler.adapter import Adapter, Depth
 from leveler.blocking import Blocking
+from leveler.checks import check_queue_name
 from leveler.clock import Clock, SystemClock
 from leveler.consumer.batch import BatchContext
 from leveler.consumer.handler import Handler, Middleware
 from leveler.deadletter import DeadLetters
 from leveler.errors import ConfigError, LevelerError, NotStarted
 from leveler.events import Observer, Observers
-from leveler.message import Message, check_queue_name
+from leveler.message import Message
 from leveler.monitor.figures import AppFigures
 from leveler.producer import SendOptions, SendWords
 from leveler.runtime import Health, Runtime

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
-from leveler.errors import InvalidMessage
+from leveler.checks import MAX_HEADER_BYTES, is_token
 
 _T = TypeVar("_T")
 
@@ -23,20 +22,8 @@ JSON_TYPE: Final = "application/json"
 DEFAULT_PRIORITY: Final = 4
 MAX_PRIORITY: Final = 9
 
-#: All header names and values together. Amply below what brokers bear (AMQP: one frame, by default of 128 KiB).
-MAX_HEADER_BYTES: Final = 16 * 1024
-
 #: Error text in a dead letter: a larger one could make the dead letter itself too large to be sent.
 MAX_DETAIL_BYTES: Final = 2048
-
-_QUEUE = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_TOKEN = re.compile(r"[!-~]{1,128}")
-_HEADER = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_RESERVED = re.compile(
-    r"leveler|ce-|cloudevents|x-(death|first-death|last-death|delivery-|acquired-|cloudtasks-|opt-)|"
-    r"(content-type|content-length|authorization|host|traceparent)$"
-)
 
 # Received counters are believed only inside these bounds: they are data from outside.
 _MAX_COUNT = 1_000_000
@@ -202,7 +189,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing i
                 in, where it can tell, else now.
             native_id: the broker's own id of the message, the same at every delivery: stands in for a missing
                 id. Without it the id is derived from the body, and equal bodies get equal ids. An id that not every
-                broker could carry in a copy (see `check_token`) is replaced by its digest.
+                broker could carry in a copy (see `leveler.checks.is_token`) is replaced by its digest.
         """
         get = attributes.get
         return cls(
@@ -257,54 +244,6 @@ def new_ids(count: int) -> list[str]:
     return [digits[start : start + 32] for start in range(0, 32 * count, 32)]
 
 
-def check_queue_name(name: str) -> str:
-    """`name`, if it is legal on every broker.
-
-    Raises:
-        InvalidMessage: it is not; says what is.
-    """
-    if not 3 <= len(name) <= 58 or not _QUEUE.fullmatch(name):
-        raise InvalidMessage(
-            f"queue name {name!r}: use 3 to 58 characters, lower-case words of letters and digits joined by "
-            "single hyphens, the first a letter (for example 'new-orders')"
-        )
-    if name.endswith("-dead"):
-        raise InvalidMessage(f"queue name {name!r}: names ending in '-dead' are taken by the dead letters of a queue")
-    return name
-
-
-def check_token(what: str, value: str) -> str:
-    """`value`, if every broker can carry it as an id or a key: 1 to 128 printable ASCII characters, no spaces."""
-    if not _TOKEN.fullmatch(value):
-        raise InvalidMessage(f"{what} {value!r}: use 1 to 128 printable ASCII characters without spaces")
-    return value
-
-
-def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
-    """`headers`, if every broker can carry them.
-
-    Raises:
-        InvalidMessage: names the header and says what is wrong with it.
-    """
-    total = 0
-    for name, value in headers.items():
-        if not _HEADER.fullmatch(name):
-            raise InvalidMessage(f"header {name!r}: use up to 64 of a-z, 0-9, '-', '_' and '.' (lower case only)")
-        if _RESERVED.match(name):
-            raise InvalidMessage(f"header {name!r} is reserved: choose a name of your own, such as 'x-{name[:20]}'")
-        if not isinstance(value, str):
-            raise InvalidMessage(f"header {name!r}: the value must be text, not {type(value).__name__}")
-        if _CONTROL.search(value):
-            raise InvalidMessage(f"header {name!r}: the value has a control character; put such data into the body")
-        try:
-            total += len(name) + len(value.encode())
-        except UnicodeEncodeError:
-            raise InvalidMessage(f"header {name!r}: the value is not valid Unicode text") from None
-    if total > MAX_HEADER_BYTES:
-        raise InvalidMessage(f"headers take {total} bytes of {MAX_HEADER_BYTES}: put large data into the body")
-    return headers
-
-
 def cut(text: str, limit_bytes: int) -> str:
     """`text` in at most `limit_bytes` of UTF-8, whole characters only."""
     data = text.encode(errors="replace")
@@ -352,7 +291,7 @@ def _death(text: str | None) -> Death | None:
 
 def _id(given: str, body: bytes, time: str | None) -> str:
     """`given`, if a copy can carry it; else the same digest at every delivery, in every process."""
-    if _TOKEN.fullmatch(given):
+    if is_token(given):
         return given
     text = given or (time or "")
     return hashlib.sha256(text.encode(errors="surrogatepass") + b"\0" + (b"" if given else body)).hexdigest()[:32]

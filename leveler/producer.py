@@ -9,6 +9,7 @@ from itertools import repeat
 from typing import Any, Final, TypedDict
 
 from leveler.adapter import Capabilities, Sender
+from leveler.checks import check_headers, check_token, check_type
 from leveler.clock import Clock
 from leveler.codec import Encoder
 from leveler.errors import (
@@ -22,14 +23,13 @@ from leveler.errors import (
     SendUnknown,
 )
 from leveler.events import MessageSent, Observers
-from leveler.message import DEFAULT_PRIORITY, MAX_PRIORITY, Message, check_headers, check_token, new_ids
+from leveler.message import DEFAULT_PRIORITY, MAX_PRIORITY, Message, new_ids
 from leveler.outcome import seconds
 from leveler.patience import Unanswered, answer
 from leveler.pressure import Pressure
 from leveler.together import Together
 
 _NO_HEADERS: Final[Mapping[str, str]] = {}
-_MAX_TEXT: Final = 256
 #: All but the body takes less, headers included and everything escaped. Only a body that could reach the limit
 #: together with so much is measured: to measure is to write the message out.
 _ENVELOPE_BYTES: Final = 128 * 1024
@@ -135,11 +135,11 @@ class Producer:
         expires_at = None if options.expires_in is None else _after(now, "expires_in", options.expires_in)
         if not 0 <= options.priority <= MAX_PRIORITY:
             raise InvalidMessage(f"priority is {options.priority}: expected 0 to {MAX_PRIORITY}, higher first")
-        type_name = None if options.type is None else _printable("type", options.type)
-        key = None if options.key is None else _token("key", options.key)
+        type_name = None if options.type is None else check_type(options.type)
+        key = None if options.key is None else check_token("key", options.key)
         headers = check_headers(options.headers) if options.headers else _NO_HEADERS
-        traceparent = None if options.traceparent is None else _token("traceparent", options.traceparent)
-        ids = new_ids(len(values)) if options.id is None else repeat(_token("message id", options.id))
+        traceparent = None if options.traceparent is None else check_token("traceparent", options.traceparent)
+        ids = new_ids(len(values)) if options.id is None else repeat(check_token("message id", options.id))
         encode, source, priority = self._encode, self._source, options.priority
         messages: list[Message] = []
         for value, id_ in zip(values, ids, strict=False):
@@ -254,17 +254,3 @@ def _after(now: datetime, what: str, duration: float | timedelta) -> datetime:
         return now + timedelta(seconds=seconds(duration))
     except (OverflowError, ValueError) as error:
         raise InvalidMessage(f"{what} is {duration}: no calendar goes that far") from error
-
-
-def _token(what: str, value: str) -> str:
-    try:
-        return check_token(what, value)
-    except TypeError:  # a number, most often
-        raise InvalidMessage(f"{what} is {value!r}: expected text, such as {str(value)!r}") from None
-
-
-def _printable(what: str, text: str) -> str:
-    """`text`, if every broker can carry it in a header of its own."""
-    if not text.isprintable() or len(text) > _MAX_TEXT:
-        raise InvalidMessage(f"{what} {text[:_MAX_TEXT]!r}: use up to {_MAX_TEXT} printable characters")
-    return text

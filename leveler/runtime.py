@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from leveler.adapter import Adapter, Capabilities, QueueSpec
+from leveler.checks import check_queue_name
 from leveler.clock import Clock
 from leveler.consumer.batches import BatchConsumer
 from leveler.consumer.consumer import Consumer, Surroundings
@@ -24,7 +25,6 @@ from leveler.downstreams import Downstreams
 from leveler.errors import BrokerUnavailable, ConfigError
 from leveler.events import Observers, log
 from leveler.fleet import Fleet, open_store
-from leveler.message import check_queue_name
 from leveler.monitor.depths import Depths
 from leveler.monitor.figures import AppFigures, ConsumerFigures, DepthFigures, QueueFigures
 from leveler.monitor.lately import Lately

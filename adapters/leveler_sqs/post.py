@@ -8,9 +8,10 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
+from leveler.checks import is_token
 from leveler.clock import Clock
-from leveler.errors import BrokerUnavailable, InvalidMessage, LevelerError, MessageTooLarge, QueueNotFound, SendUnknown
-from leveler.message import Message, check_token
+from leveler.errors import BrokerUnavailable, LevelerError, MessageTooLarge, QueueNotFound, SendUnknown
+from leveler.message import Message
 from leveler_sqs import policy
 from leveler_sqs.calls import Calls
 from leveler_sqs.envelope import seal
@@ -163,10 +164,7 @@ def _overtaking(message: Message) -> BrokerUnavailable:
 def _group(message: Message) -> str:
     """Its key; in place of one that a foreign sender has made up and SQS does not take, always the same other one."""
     key = message.key or message.id
-    try:
-        return check_token("key", key)
-    except InvalidMessage:
-        return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+    return key if is_token(key) else hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
 def _too_large(message: Message, size: int, most: int) -> MessageTooLarge:

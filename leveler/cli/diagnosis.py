@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from leveler.adapter import INFINITE, Adapter, Capabilities, Depth, redact
+from leveler.checks import check_queue_name
 from leveler.cli.capabilities import capabilities_data
 from leveler.cli.source import NO_BROKER, Source
 from leveler.clock import SystemClock
@@ -17,7 +18,6 @@ from leveler.discovery import find
 from leveler.downstreams import memory_of
 from leveler.errors import ConfigError, LevelerError, QueueNotFound
 from leveler.fleet import open_store
-from leveler.message import check_queue_name
 from leveler.retry import RetryPolicy
 from leveler.runtime import check_lease, check_wait
 from leveler.settings import BrokerSettings, ConsumerSettings, QueueSettings, Settings

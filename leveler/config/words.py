@@ -15,9 +15,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from leveler import units
+from leveler.checks import check_queue_name
 from leveler.config.voice import Path
 from leveler.errors import ConfigError, InvalidMessage
-from leveler.message import check_queue_name
 from leveler.monitor.address import EXPECTED as ADDRESS
 from leveler.monitor.address import Address
 

@@ -19,8 +19,7 @@ PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["
 
 #: All that an adapter may know of the core.
 CONTRACT = {
-    *("leveler.adapter", "leveler.message", "leveler.errors", "leveler.clock", "leveler.holdings", "leveler.bell"),
-    "leveler.schedule",
+    f"leveler.{word}" for word in ("adapter", "bell", "checks", "clock", "errors", "holdings", "message", "schedule")
 }
 
 #: What is handed into the spine and out of it, and so is known where an app is put together. Every other file of the

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from leveler.message import MAX_HEADER_BYTES
+from leveler.checks import MAX_HEADER_BYTES
 from leveler.testing.contract.case import case
 from leveler.testing.contract.rig import Rig
 
