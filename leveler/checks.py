@@ -54,8 +54,8 @@ def check_token(what: str, value: str) -> str:
     Raises:
         InvalidMessage: it is not; says what is.
     """
-    if not isinstance(value, str):  # a number, most often
-        raise InvalidMessage(f"{what} is {value!r}: expected text, such as {str(value)!r}")
+    if not isinstance(value, str):
+        raise _no_text(what, value)
     if not _TOKEN.fullmatch(value):
         raise InvalidMessage(f"{what} {value!r}: use 1 to 128 printable ASCII characters without spaces")
     return value
@@ -67,6 +67,8 @@ def check_type(name: str) -> str:
     Raises:
         InvalidMessage: it is not; says what is.
     """
+    if not isinstance(name, str):
+        raise _no_text("type", name)
     if not name.isprintable() or len(name) > _MAX_TYPE_CHARACTERS:
         shown = name[:_MAX_TYPE_CHARACTERS]
         raise InvalidMessage(f"type {shown!r}: use up to {_MAX_TYPE_CHARACTERS} printable characters")
@@ -81,6 +83,8 @@ def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
     """
     total = 0
     for name, value in headers.items():
+        if not isinstance(name, str):
+            raise _no_text("a header's name", name)
         if not _HEADER.fullmatch(name):
             raise InvalidMessage(f"header {name!r}: use up to 64 of a-z, 0-9, '-', '_' and '.' (lower case only)")
         if _RESERVED.match(name):
@@ -96,3 +100,8 @@ def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
     if total > MAX_HEADER_BYTES:
         raise InvalidMessage(f"headers take {total} bytes of {MAX_HEADER_BYTES}: put large data into the body")
     return headers
+
+
+def _no_text(what: str, value: object) -> InvalidMessage:
+    """For a number, most often."""
+    return InvalidMessage(f"{what} is {value!r}: expected text, such as {str(value)!r}")

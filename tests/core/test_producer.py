@@ -168,6 +168,8 @@ def test_a_message_is_sent_on_with_its_body_content_type_and_type_under_a_new_id
         ({"key": 7}, "key is 7: expected text, such as '7'"),
         ({"delay": "30s"}, "delay is '30s': expected seconds as a number, or a timedelta"),
         ({"traceparent": "a\nb"}, "traceparent"),
+        ({"type": 7}, "type is 7: expected text, such as '7'"),
+        ({"headers": {7: "x"}}, "a header's name is 7: expected text, such as '7'"),
         ({"type": "x" * 257}, "type 'x"),
         ({"type": "a\nb"}, "type 'a"),
         ({"headers": {"Upper": "x"}}, "header 'Upper'"),
