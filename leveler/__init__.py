@@ -3,6 +3,7 @@
 The tour, in the order in which a message travels:
 
     app.py                      Leveler: handlers are registered on it, messages are sent through it
+    registration.py, queue.py   what ``@app.consumer`` says; the typed handle of a queue
     producer.py, together.py    encode, stamp, check, send; single sends of one moment share a call
     pressure.py, forecast.py    wait for room in a queue that is full, or say so; how long one would wait in it
     message.py, codec.py        the envelope; typed value <-> bytes
@@ -47,7 +48,7 @@ The tour, in the order in which a message travels:
 
 # Users' first: an app, its handlers, what they may say
 from leveler.app import Leveler as Leveler
-from leveler.app import Queue as Queue
+from leveler.queue import Queue as Queue
 from leveler.blocking import Blocking as Blocking
 from leveler.consumer.batch import BatchContext as BatchContext
 from leveler.consumer.held import Context as Context

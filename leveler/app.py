@@ -10,9 +10,8 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, overload
 
-from leveler import units
 from leveler.adapter import Adapter, Depth
 from leveler.blocking import Blocking
 from leveler.checks import check_queue_name
@@ -25,6 +24,8 @@ from leveler.events import Observer, Observers
 from leveler.message import Message
 from leveler.monitor.figures import AppFigures
 from leveler.producer import SendOptions, SendWords
+from leveler.queue import Queue
+from leveler.registration import add, settings_of
 from leveler.runtime import Health, Runtime
 from leveler.settings import Adaptive, BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
 from leveler.worker import work
@@ -160,30 +161,20 @@ class Leveler:
         if callable(queue):
             raise ConfigError("consumer takes the name of a queue: @app.consumer('new-orders')")
         check_queue_name(queue)
-        if batch_wait is not None and batch_size is None:
-            raise ConfigError(f"queue {queue!r}: batch_wait is for a handler that takes batches: give batch_size, too")
-        try:
-            rate_per_second = units.per_second(rate) if rate is not None else None
-            wait_seconds = units.seconds(batch_wait) if batch_wait is not None else None
-            limits = LimitSettings(concurrency=concurrency, rate_per_second=rate_per_second)
-            said = ConsumerSettings(
-                downstream=downstream, limits=limits, batch_size=batch_size, batch_wait_seconds=wait_seconds
-            )
-        except ConfigError as error:
-            raise ConfigError(f"consumer({queue!r}): {error}") from None
+        said = settings_of(
+            queue,
+            concurrency=concurrency,
+            rate=rate,
+            downstream=downstream,
+            batch_size=batch_size,
+            batch_wait=batch_wait,
+        )
         if said != ConsumerSettings():  # the settings are the stronger voice, key by key
             known = self._settings.consumer(queue).filled_from(said)
             self._settings = replace(self._settings, consumers={**self._settings.consumers, queue: known})
 
         def register(function: H) -> H:
-            added = Handler(function, type, in_batches=batch_size is not None)
-            handlers = self._handlers.setdefault(queue, [])
-            if any(handler.in_batches or added.in_batches for handler in handlers):
-                raise ConfigError(f"queue {queue!r} has two handlers: one that takes batches has its queue to itself")
-            if any(handler.type == type for handler in handlers):
-                what = "messages of any type" if type is None else f"messages of type {type!r}"
-                raise ConfigError(f"two handlers take {what} from queue {queue!r}: give each a type= of its own")
-            handlers.append(added)
+            add(self._handlers, queue, Handler(function, type, in_batches=batch_size is not None))
             return function
 
         return register
@@ -201,6 +192,11 @@ class Leveler:
         """Tell `observer` of every named moment; see `leveler.events`."""
         self._observers.add(observer)
         return observer
+
+    @property
+    def handlers(self) -> Mapping[str, Sequence[Handler]]:
+        """By queue, in the order in which they were registered."""
+        return self._handlers
 
     # Configure
 
@@ -377,20 +373,3 @@ class Leveler:
         if self._runtime is None:
             raise NotStarted("the app is not started: use it inside 'async with app:', or with app.blocking()")
         return self._runtime
-
-
-class Queue(Generic[T]):
-    """A queue and the type of what it carries."""
-
-    def __init__(self, app: Leveler, name: str, type: type[T]) -> None:
-        self._app = app
-        self.name = name
-        self.type = type
-
-    async def send(self, value: T, **words: Unpack[SendWords]) -> Message:
-        """See `Leveler.send`."""
-        return await self._app.send(self.name, value, **words)
-
-    async def send_many(self, values: Iterable[T], **words: Unpack[SendWords]) -> list[Message]:
-        """See `Leveler.send_many`."""
-        return await self._app.send_many(self.name, values, **words)

@@ -95,7 +95,7 @@ class LambdaHandler:
     async def _start(self, seconds: float) -> Runtime:
         settings = self._app.settings()
         settings = replace(settings, queues=self._fitting(settings, seconds))
-        consumed = [name for name in self._app._handlers if _is_sqs(settings, name)]
+        consumed = [name for name in self._app.handlers if _is_sqs(settings, name)]
         if not consumed:
             raise ConfigError("no queue with a handler is on SQS: set the broker to sqs://")
         brokers = {
@@ -120,7 +120,7 @@ class LambdaHandler:
     def _fitting(self, settings: Settings, seconds: float) -> dict[str, QueueSettings]:
         """The lease of a delivery is the function's time, and a run must end within it."""
         queues = dict(settings.queues)
-        for name in self._app._handlers:
+        for name in self._app.handlers:
             if _is_sqs(settings, name):
                 mine = settings.queue(name)
                 timeout = min(mine.timeout_seconds, seconds)

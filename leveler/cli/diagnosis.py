@@ -74,7 +74,7 @@ async def diagnose(source: Source, queues: Sequence[str]) -> Diagnosis:
     if not settings.brokers:
         raise ConfigError(NO_BROKER)
     found = Diagnosis()
-    found.findings += [Finding("warning", subject, text) for subject, text in mistyped(settings, app._handlers)]
+    found.findings += [Finding("warning", subject, text) for subject, text in mistyped(settings, app.handlers)]
     found.findings += _unused(settings)
     for queue in names:
         if (broker := settings.queue(queue).broker) not in settings.brokers:

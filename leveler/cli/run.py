@@ -62,16 +62,16 @@ def run(
     logging.basicConfig(level=log_level.upper(), handlers=[lines])
     leveler = Source(broker, config, app).loaded()
     leveler.configure(listen=listen)
-    if not leveler._handlers:
+    if not leveler.handlers:
         raise ConfigError(f"app {app!r} consumes nothing: register a handler with @app.consumer('some-queue')")
     settings = leveler.settings()
     if log_level != "debug":
         _only_warnings(settings.brokers.values())
-    for setting, text in mistyped(settings, leveler._handlers):
+    for setting, text in mistyped(settings, leveler.handlers):
         note(f"leveler: {setting}: {text}")
-    queues = list(dict.fromkeys(only or leveler._handlers))
+    queues = list(dict.fromkeys(only or leveler.handlers))
     for queue in queues:
-        if queue in leveler._handlers and settings.brokers:
+        if queue in leveler.handlers and settings.brokers:
             say(_described(queue, settings))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         code = runner.run(_work(leveler, queues))

@@ -56,7 +56,7 @@ class Source:
         """All queues that the settings or the app speak of."""
         app = self.loaded()
         settings = app.settings()
-        return sorted({*settings.queues, *settings.consumers, *app._handlers})
+        return sorted({*settings.queues, *settings.consumers, *app.handlers})
 
     @asynccontextmanager
     async def sending(self) -> AsyncIterator[Runtime]:
