@@ -34,7 +34,8 @@ The tour, in the order in which a message travels:
       parking.py                kept leased for later, where the broker cannot give back without counting
       quarantine.py             a message that may kill its process starts alone
       runs.py, loops.py         what runs now; the tasks of a consumer
-      report.py, surroundings.py    what a consumer tells; what it shares with its process
+      report.py, logbook.py     what a consumer counts and tells; in which words it stands in the log
+      surroundings.py           what it shares with its process
     deadletter.py               browse, replay, purge what was given up
     events.py                   named moments for metrics and tests
     wording.py                  text that may be anybody's, in a line of ours

@@ -59,7 +59,7 @@ class MessageRetried(MessageEvent):
 
 @dataclass(frozen=True, slots=True)
 class MessageReturned(MessageEvent):
-    """The message was given back uncounted: throttled, snoozed, early, or not started before a stop."""
+    """The message was given back though no run had failed: throttled, snoozed, early, or not started before a stop."""
 
     delay_seconds: float
     #: ``throttled``, ``snoozed``, ``early``, ``unstarted``; the same with ``-counted`` where the broker had to count.

@@ -24,7 +24,18 @@ CONTRACT = {
 
 #: What is handed into the spine and out of it, and so is known where an app is put together. Every other file of the
 #: consumer package is a step: only a spine knows it.
-HANDED_AROUND = {"batch", "batches", "buffer", "consumer", "handler", "held", "limits", "quarantine", "report"}
+HANDED_AROUND = {
+    "batch",
+    "batches",
+    "buffer",
+    "consumer",
+    "handler",
+    "held",
+    "limits",
+    "logbook",
+    "quarantine",
+    "report",
+}
 #: For single messages, and for batches.
 SPINES = [ROOT / "leveler" / "consumer" / name for name in ("consumer.py", "batches.py")]
 
