@@ -11,6 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from enum import Enum, auto
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
@@ -31,6 +32,17 @@ _NAP_SECONDS: Final = 0.0002
 
 #: Jobs in one commit: more would make the first of them wait for the last.
 _MOST_JOBS: Final = 1000
+
+
+class State(Enum):
+    """Of a writer. It may go from any one to a later one, and never back."""
+
+    #: Nothing is open: there may be no file yet.
+    NEW = auto()
+    #: Jobs are done.
+    OPEN = auto()
+    #: No job is taken any more.
+    STOPPED = auto()
 
 
 class Writer:
@@ -67,22 +79,21 @@ class Writer:
         self._watchers = 0
         self._dormant = False
         self._starting = asyncio.Lock()
-        self._opened = False
-        self._running = False
-        self._stopped = False
+        self._state = State.NEW
+        self._timeline: Timeline | None = None
         self._process = os.getpid()
 
     async def start(self) -> None:
         """Open the file, which may have to be made; at most once."""
         async with self._starting:
-            if not self._running and not self._stopped:
+            if self._state is State.NEW:
                 await self._start()
 
     async def found(self) -> bool:
         """Whether the file is open. It is opened now if it is there by now."""
-        if not self._running and is_there(self._path):
+        if self._state is State.NEW and is_there(self._path):
             await self.start()
-        return self._running
+        return self._state is State.OPEN
 
     async def _start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -95,14 +106,14 @@ class Writer:
         except BaseException:
             self._inbox.put(None)
             raise
-        self._opened = self._running = True
+        self._timeline = self._committer.timeline
+        self._state = State.OPEN
 
     async def stop(self) -> None:
         """Answer what was asked, and close the file."""
         async with self._starting:
-            self._stopped = True
-        if self._running and os.getpid() == self._process:
-            self._running = False
+            before, self._state = self._state, State.STOPPED
+        if before is State.OPEN and os.getpid() == self._process:
             self._hand_over()
             self._inbox.put(None)
             await asyncio.wait({self._ended}, timeout=self._deadline)
@@ -115,9 +126,9 @@ class Writer:
         Raises:
             QueueNotFound: there is no file.
         """
-        if not self._opened:
+        if self._timeline is None:
             raise self._closed()
-        return self._committer.timeline
+        return self._timeline
 
     async def do(self, job: Job[R]) -> R:
         """The answer to `job`.
@@ -126,7 +137,7 @@ class Writer:
             BrokerUnavailable: it was not done within the deadline; or `Job.doubt`.
             QueueNotFound: there is no file.
         """
-        if not self._running:
+        if self._state is State.NEW:
             await self.found()
         future = self.submit(job)
         try:
@@ -165,11 +176,11 @@ class Writer:
     def _check(self) -> None:
         if os.getpid() != self._process:
             raise NotStarted(f"{self._path}: was opened before a fork: open an adapter of its own in each process")
-        if not self._running:
+        if self._state is not State.OPEN:
             raise self._closed()
 
     def _closed(self) -> BrokerError | NotStarted:
-        if self._stopped:
+        if self._state is State.STOPPED:
             return NotStarted(f"{self._path}: is not open: use the adapter inside 'async with'")
         return QueueNotFound(
             f"{self._path}: there is no such file: correct the path, or let the first worker or producer make it "
