@@ -75,10 +75,15 @@ class Consumer:
         self._decode = Router(bound).prepare
         self._loops = Loops(spec.name, around.clock)
         self._stride = Stride()
-        self._runs = Runs(around.clock, keeps=self._rules.counts_returns)
+        counts = self._rules.counts_returns
+        self._runs = Runs(around.clock, keeps=counts)
         #: Ends a drain that is under way now.
         self.hurry = self._runs.hurry
         self._parking = Parking(around.clock, on_time=self._unpark)
+        self._buffer = self._make_buffer(spec.ordered, lambda: self._intake.changed())
+        self._returns = Returns(
+            limits, self._buffer, counts=counts, send=self._send_back, be_careful=lambda s: self._arrivals.be_careful(s)
+        )
         verbs = asyncio.Semaphore(_VERBS_AT_ONCE if can.concurrent_verbs else 1)
         self._leases = Leases(
             spec.lease_seconds,
@@ -89,7 +94,7 @@ class Consumer:
             limits.memory,
             on_lost=self._on_lost,
             on_extended=lambda: self._settlement.look_again(),
-            on_stale=lambda: self._returns.give_back_unstarted(),
+            on_stale=self._returns.give_back_unstarted,
             on_stuck=self.report.stuck,
             on_blocked=self.report.blocked,
         )
@@ -101,24 +106,19 @@ class Consumer:
             on_lost=self._leases.lose,
             on_failed=self.report.settlement_failed,
         )
-        self._buffer = self._make_buffer(spec.ordered, lambda: self._intake.changed())
         together = self._workers * limits.batch_size
         capacity = capacity_of(together, limits.memory)
         self._arrivals = Arrivals(
             self._clock,
             together,
-            spec.lease_seconds if self._rules.counts_returns else 0.0,
+            spec.lease_seconds if counts else 0.0,
             keep=self._keep,
             sort=lambda arrived, now: sort_out(arrived, self._rules, now),
             settle=self._settle,
             isolate=lambda held: self._suspects.isolate(held),
-            give_back=lambda unstarted: self._returns.give_back(unstarted),
+            give_back=self._returns.give_back,
             park=self._parking.park,
             refusing=lambda: self._runs.sends_back,
-        )
-        counts = self._rules.counts_returns
-        self._returns = Returns(
-            limits, self._buffer, counts=counts, send=self._send_back, be_careful=self._arrivals.be_careful
         )
         self._intake = Intake(
             self._clock,
@@ -145,8 +145,7 @@ class Consumer:
         )
         self._standby = Standby(
             self._clock,
-            shut_seconds=limits.shut_seconds,
-            is_down=lambda: limits.down_seconds() is not None,
+            limits,
             pause=self._intake.pause,
             resume=self._intake.resume,
             stop=self._intake.stop,

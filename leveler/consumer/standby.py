@@ -13,6 +13,7 @@ from typing import Any
 
 from leveler.adapter import INFINITE
 from leveler.clock import Clock, Timer
+from leveler.consumer.limits import Limits
 
 
 class Standby:
@@ -20,8 +21,7 @@ class Standby:
 
     Args:
         clock: time.
-        shut_seconds: for how long surely nothing will start; 0 = something may.
-        is_down: whether what may start is a probe.
+        limits: they say for how long surely nothing will start, and whether what may start is a probe.
         pause: asks for nothing any more.
         resume: asks again.
         stop: stops the flow; returns when nothing comes any more. First `pause`.
@@ -33,9 +33,8 @@ class Standby:
     def __init__(
         self,
         clock: Clock,
+        limits: Limits,
         *,
-        shut_seconds: Callable[[], float],
-        is_down: Callable[[], bool],
         pause: Callable[[], object],
         resume: Callable[[], object],
         stop: Callable[[], Awaitable[None]],
@@ -44,8 +43,7 @@ class Standby:
         on_turned: Callable[[float, bool], object],
     ) -> None:
         self._clock = clock
-        self._shut_seconds = shut_seconds
-        self._is_down = is_down
+        self._limits = limits
         self._pause = pause
         self._resume = resume
         self._stop = stop
@@ -61,7 +59,7 @@ class Standby:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        seconds = self._shut_seconds()
+        seconds = self._limits.shut_seconds()
         if seconds > 0 and not self.stands:
             self.stands = True
             self._pause()
@@ -70,7 +68,7 @@ class Standby:
         elif seconds <= 0 and self.stands:
             self.stands = False
             self._resume()
-            self._on_turned(0.0, self._is_down())
+            self._on_turned(0.0, self._limits.down_seconds() is not None)
         if 0 < seconds < INFINITE:
             self._timer = self._clock.call_later(seconds, self.look)
 

@@ -31,8 +31,7 @@ class Bench:
         self._tasks: list[asyncio.Task[None]] = []
         self.standby = Standby(
             clock,
-            shut_seconds=self.limits.shut_seconds,
-            is_down=lambda: self.limits.down_seconds() is not None,
+            self.limits,
             pause=lambda: self.told.append("pause"),
             resume=lambda: self.told.append("resume"),
             stop=self._stop,
