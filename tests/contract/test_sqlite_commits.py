@@ -6,8 +6,7 @@ import asyncio
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,45 +17,7 @@ from leveler.adapter import QueueSpec
 from leveler.clock import SystemClock
 from leveler.errors import BatchError, BrokerUnavailable, ConfigError, LevelerError, NotStarted, SendUnknown
 from leveler.message import Message
-
-QUEUE = QueueSpec(name="orders")
-
-
-def adapter(path: Path, *, deadline_seconds: float = 10.0, **options: Any) -> SQLiteAdapter:
-    url = f"sqlite:///{path}"
-    return SQLiteAdapter(url, SQLiteOptions(**options), clock=SystemClock(), deadline_seconds=deadline_seconds)
-
-
-def messages(count: int, body: bytes = b"x" * 1000) -> list[Message]:
-    return [Message(id=str(number), body=body, time=SystemClock().now()) for number in range(count)]
-
-
-async def fill(path: Path, count: int) -> None:
-    """One commit for each message."""
-    async with adapter(path) as opened:
-        await opened.declare(QUEUE)
-        for message in messages(count):
-            await opened.sender(QUEUE).send([message])
-
-
-def execute(path: Path, statement: str) -> Any:
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        return connection.execute(statement).fetchone()
-    finally:
-        connection.close()
-
-
-@contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Somebody else in a transaction."""
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    finally:
-        connection.execute("ROLLBACK")
-        connection.close()
+from tests.contract.sqlite_scene import QUEUE, adapter, execute, fill, locked, messages
 
 
 def test_what_is_wrong_with_one_send_is_its_own_affair(tmp_path: Path) -> None:

@@ -9,34 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from leveler_sqlite import SQLiteAdapter, SQLiteOptions, schema
+from leveler_sqlite import SQLiteAdapter, schema
 from leveler_sqlite.envelope import encode
 
 from leveler.adapter import Abandon, DeadLetter, QueueSpec
 from leveler.clock import SystemClock
-from leveler.errors import ConfigError, LevelerError
+from leveler.errors import ConfigError
 from leveler.message import Death, Message
 from leveler.testing.contract import errors_of
-
-QUEUE = QueueSpec(name="orders")
-
-
-def adapter(path: Path, *, deadline_seconds: float = 10.0, **options: Any) -> SQLiteAdapter:
-    url = f"sqlite:///{path}"
-    return SQLiteAdapter(url, SQLiteOptions(**options), clock=SystemClock(), deadline_seconds=deadline_seconds)
-
-
-def messages(count: int, body: bytes = b"x" * 1000) -> list[Message]:
-    return [Message(id=str(number), body=body, time=SystemClock().now()) for number in range(count)]
-
-
-async def opening(path: Path, **options: Any) -> LevelerError:
-    """The error with which the file is refused."""
-    with pytest.raises(LevelerError) as refused:
-        async with adapter(path, **options) as opened:
-            await opened.declare(QUEUE)
-    assert str(path) in str(refused.value)
-    return refused.value
+from tests.contract.sqlite_scene import QUEUE, adapter, execute, fill, messages, opening
 
 
 async def opening_well(path: Path) -> None:
@@ -49,22 +30,6 @@ def integrity(path: Path) -> str:
     connection = sqlite3.connect(path)
     try:
         return str(connection.execute("PRAGMA integrity_check").fetchone()[0])
-    finally:
-        connection.close()
-
-
-async def fill(path: Path, count: int) -> None:
-    """One commit for each message."""
-    async with adapter(path) as opened:
-        await opened.declare(QUEUE)
-        for message in messages(count):
-            await opened.sender(QUEUE).send([message])
-
-
-def execute(path: Path, statement: str) -> Any:
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        return connection.execute(statement).fetchone()
     finally:
         connection.close()
 

@@ -7,27 +7,14 @@ import re
 import sqlite3
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
-from leveler_sqlite import SQLiteAdapter, SQLiteOptions, schema
+from leveler_sqlite import schema
 from leveler_sqlite.errors import free_bytes
 
-from leveler.adapter import QueueSpec, Sender
-from leveler.clock import SystemClock
+from leveler.adapter import Sender
 from leveler.errors import BrokerUnavailable
-from leveler.message import Message
-
-QUEUE = QueueSpec(name="orders")
-
-
-def adapter(path: Path, *, deadline_seconds: float = 10.0, **options: Any) -> SQLiteAdapter:
-    url = f"sqlite:///{path}"
-    return SQLiteAdapter(url, SQLiteOptions(**options), clock=SystemClock(), deadline_seconds=deadline_seconds)
-
-
-def messages(count: int, body: bytes = b"x" * 1000) -> list[Message]:
-    return [Message(id=str(number), body=body, time=SystemClock().now()) for number in range(count)]
+from tests.contract.sqlite_scene import QUEUE, adapter, messages
 
 
 def integrity(path: Path) -> str:

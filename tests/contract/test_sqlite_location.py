@@ -12,32 +12,17 @@ from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from leveler_sqlite import SQLiteAdapter, SQLiteOptions, location
 
 from leveler.adapter import QueueSpec
 from leveler.clock import SystemClock
-from leveler.errors import AccessDenied, ConfigError, LevelerError, NotStarted, QueueNotFound
+from leveler.errors import AccessDenied, ConfigError, NotStarted, QueueNotFound
 from leveler.message import Message
+from tests.contract.sqlite_scene import QUEUE, adapter, opening
 
-QUEUE = QueueSpec(name="orders")
 MESSAGE = Message(id="1", body=b"", time=SystemClock().now())
-
-
-def adapter(path: Path, *, deadline_seconds: float = 10.0, **options: Any) -> SQLiteAdapter:
-    url = f"sqlite:///{path}"
-    return SQLiteAdapter(url, SQLiteOptions(**options), clock=SystemClock(), deadline_seconds=deadline_seconds)
-
-
-async def opening(path: Path, **options: Any) -> LevelerError:
-    """The error with which the file is refused."""
-    with pytest.raises(LevelerError) as refused:
-        async with adapter(path, **options) as opened:
-            await opened.declare(QUEUE)
-    assert str(path) in str(refused.value)
-    return refused.value
 
 
 @pytest.mark.parametrize(
