@@ -16,9 +16,13 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from leveler.errors import InvalidMessage
-from leveler.message import Message
+from leveler.message import Message, cut
 
 _FORBIDDEN: Final = re.compile("[\ufffe\uffff]")
+#: What a text must not have to travel as it is.
+_NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: What is kept of a dead letter's detail where all of it would be too much.
+_SHORTER_DETAILS: Final = (1024, 256, 3)
 
 #: What we want to know about a message besides its body.
 ATTRIBUTES: Final = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId")
@@ -48,6 +52,23 @@ def seal(message: Message) -> Sealed:
     return Sealed(text, len(text.encode()))
 
 
+def seal_within(message: Message, most_bytes: int) -> Sealed:
+    """The same, of a dead letter with as much of its detail as there is room for.
+
+    What others have sent may leave no room even without, nor for an envelope: then it is its body alone, as it came.
+    Of any other message, and where there is no room for that either, it is as large as it is.
+    """
+    sealed = seal(message)
+    if message.death is None or sealed.size <= most_bytes:
+        return sealed
+    for most in _SHORTER_DETAILS:
+        death = msgspec.structs.replace(message.death, detail=cut(message.death.detail, most))
+        if (shorter := seal(msgspec.structs.replace(message, death=death))).size <= most_bytes:
+            return shorter
+    bare = _bare(message)
+    return bare if bare.size <= most_bytes else sealed
+
+
 def opened(raw: Mapping[str, Any], now: datetime) -> tuple[Message, int]:
     """The message that `seal` wrote, or whatever somebody else sent, and how often it has been received."""
     system: Mapping[str, str] = raw.get("Attributes", {})
@@ -70,6 +91,18 @@ def _without_forbidden(document: bytes, body: bytes) -> str:
         event["data_base64"] = msgspec.Raw(b'"' + base64.b64encode(body) + b'"')
     text = msgspec.json.encode(event).decode()
     return _FORBIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def _bare(message: Message) -> Sealed:
+    """Its body, and nothing else that a text can do without."""
+    try:
+        text = message.body.decode()
+    except UnicodeDecodeError:
+        text = "\ufffe"
+    if not text or _NO_XML.search(text):
+        data = base64.b64encode(message.body).decode()
+        text = f'{{"specversion":"1.0","id":"{message.id[:1]}","data_base64":"{data}"}}'
+    return Sealed(text, len(text.encode()))
 
 
 def _headers(attributes: Mapping[str, Any]) -> dict[str, str]:

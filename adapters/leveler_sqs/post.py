@@ -14,7 +14,7 @@ from leveler.errors import BrokerUnavailable, LevelerError, MessageTooLarge, Que
 from leveler.message import Message
 from leveler_sqs import policy
 from leveler_sqs.calls import Calls
-from leveler_sqs.envelope import seal
+from leveler_sqs.envelope import seal_within
 from leveler_sqs.errors import TooLong, Unanswered, of_entry
 from leveler_sqs.queues import Queues
 
@@ -71,7 +71,7 @@ class Post:
         now, most = self._clock.now(), self._most_bytes()
         for place, message in messages.items():
             try:
-                text, size = seal(message)
+                text, size = seal_within(message, most)
             except LevelerError as error:
                 failed[place] = error
                 continue

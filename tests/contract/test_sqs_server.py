@@ -15,6 +15,7 @@ import pytest
 from leveler_sqs import SQSAdapter, SQSOptions
 from leveler_sqs.background import Background
 from leveler_sqs.calls import Calls
+from leveler_sqs.envelope import opened
 from leveler_sqs.errors import TooLong, Unanswered
 from leveler_sqs.line import Line
 from leveler_sqs.location import location_of
@@ -127,6 +128,27 @@ def test_on_fifo_a_key_that_sqs_would_not_take_is_another_that_it_does() -> None
     first, second, third = (entry["MessageGroupId"] for entry in answers.asked[0][1]["Entries"])
     assert first == second != third
     assert {len(first), len(third)} == {64}
+
+
+MIB = 1024 * 1024
+EVENT = '{"specversion":"1.0","id":"e","data":"%s"}'
+BINARY = '{"specversion":"1.0","id":"e","data_base64":"%s"}'
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["b" * MIB, '"' * MIB, "\u00fc" * (MIB // 2), EVENT % ("d" * (MIB - 41)), BINARY % ("/w==" * (MIB // 4 - 13))],
+)
+@pytest.mark.parametrize("reason", [Death(reason="rejected", detail="\x1b" * 2000), Death(reason="rejected")])
+def test_a_foreign_message_as_large_as_sqs_takes_dies_with_its_body(text: str, reason: Death) -> None:
+    """Its dead letter had no room: it was delivered until SQS itself gave it up, and on FIFO its group waited."""
+    foreign, _ = opened({"MessageId": "m-1", "ReceiptHandle": "r-1", "Body": text}, NOW)
+    answers = Answers(lambda operation, parameters: {})
+    queues = Queues(answers, SQSOptions())
+    post = Post("orders-dead", answers, queues, SystemClock(), fifo=True, most_bytes=lambda: MIB)
+    assert asyncio.run(post.send({0: foreign.dead(reason)})) == {}
+    [(_, asked)] = answers.asked
+    assert opened({"MessageId": "m-2", "Body": asked["Entries"][0]["MessageBody"]}, NOW)[0].body == foreign.body
 
 
 def test_on_fifo_nothing_of_a_key_goes_after_one_that_was_refused() -> None:
