@@ -146,9 +146,13 @@ class Taking(Probing):
         """Up to so many, waiting for the first; see `leveler_servicebus.appetite` for what comes after it."""
 
         async def verb(receiver: Any) -> Sequence[ServiceBusReceivedMessage]:
+            began_at = asyncio.get_running_loop().time()
             came: Sequence[ServiceBusReceivedMessage] = await receiver.receive_messages(
                 count, max_wait_time=wait_seconds
             )
+            if not came and asyncio.get_running_loop().time() - began_at < wait_seconds / 2:
+                # The library has met what it cannot read, waits for nothing any more, and says so only much later.
+                raise BrokerUnavailable(f"{self._place}: the link has ended: a new one is made")
             if len(came) < count:
                 await self._quench(receiver)
             return came

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from azure.servicebus.amqp import AmqpAnnotatedMessage
 from azure.servicebus.exceptions import ServiceBusConnectionError
 from leveler_servicebus.adapter import ServiceBusAdapter
 from leveler_servicebus.errors import Unanswered
@@ -274,3 +275,23 @@ def test_more_than_the_service_shows_at_a_time_is_shown(servicebus: Kept) -> Non
             assert len(await adapter.peek(queue, 270)) == 270
 
     asyncio.run(main())
+
+
+def test_a_message_that_the_library_cannot_read_ends_a_link_and_not_the_event_loop(servicebus: Kept) -> None:
+    """The library waited for nothing any more, and did not say so: the next look was the next, without a pause."""
+
+    async def play() -> None:
+        deep: Any = 1
+        for _ in range(100):
+            deep = [deep]
+        async with declared(servicebus.url) as (adapter, queue):
+            async with adapter._client_or_raise().get_queue_sender(queue.name) as raw:
+                await raw.send_messages(AmqpAnnotatedMessage(value_body=deep))
+            receiver = adapter.receiver(queue, capacity=1)
+            with pytest.raises(BrokerUnavailable, match="link"):
+                await receiver.receive(1, 2.0)
+            await adapter.sender(queue).send([message()])
+            await receiver.complete([await received(receiver)])
+            await receiver.close()
+
+    asyncio.run(play())
