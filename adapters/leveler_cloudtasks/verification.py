@@ -24,6 +24,8 @@ _SKEW_SECONDS: Final = 60
 #: A token is sent with many tasks; checked ones are remembered until they expire.
 _MOST_KEPT: Final = 1000
 _MAX_TOKEN: Final = 8192
+#: One line of the log in so long: strangers may send as much as they like.
+_SILENT_SECONDS: Final = 10.0
 
 log = logging.getLogger("leveler")
 
@@ -35,7 +37,7 @@ class OidcGuard:
         keys: of who signs.
         service_account: its mail address.
         audience: exactly as it was asked for.
-        clock: for the end of what is remembered.
+        clock: for the end of what is remembered, and of silence.
     """
 
     def __init__(self, keys: Keys, service_account: str, audience: str, clock: Clock) -> None:
@@ -44,6 +46,8 @@ class OidcGuard:
         self._audience = audience
         self._clock = clock
         self._checked: dict[str, float] = {}
+        self._refused = 0
+        self._silent_until = 0.0
 
     async def check(self, headers: Mapping[str, str]) -> int:
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -53,8 +57,16 @@ class OidcGuard:
             return 0
         status, why = await self._status(token)
         if status:
-            log.warning("a request to the endpoint was refused with %s: %s", status, why)
+            self._tell(status, why)
         return status
+
+    def _tell(self, status: int, why: str) -> None:
+        self._refused += 1
+        if (now := self._clock.monotonic()) >= self._silent_until:
+            log.warning(
+                "a request to the endpoint was refused with %s: %s (%d refused by now)", status, why, self._refused
+            )
+            self._silent_until = now + _SILENT_SECONDS
 
     async def _status(self, token: str) -> tuple[int, str]:
         try:

@@ -247,6 +247,21 @@ def test_a_token_that_was_checked_is_refused_once_it_has_expired() -> None:
     play()
 
 
+def test_strangers_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    @played()
+    async def play(d: Door) -> None:
+        clock = VirtualClock()
+        guard = OidcGuard(Keys(d.served.keys, SystemClock()), ACCOUNT, AUDIENCE, clock)
+        for seconds in (0, 0, 9, 2):
+            await clock.advance(seconds)
+            for number in range(25):
+                assert await guard.check({"authorization": f"Bearer garbage-{number}"}) == 401
+
+    play()
+    said = [record.getMessage().rpartition(" (")[2] for record in caplog.records]
+    assert said == ["1 refused by now)", "76 refused by now)"]
+
+
 @pytest.mark.parametrize(
     "options",
     [
