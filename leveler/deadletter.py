@@ -10,7 +10,7 @@ from typing import Final
 from leveler.adapter import Abandon, Adapter, Capabilities, Delivery, QueueSpec
 from leveler.clock import Clock
 from leveler.consumer.limits import Rate
-from leveler.errors import BatchError
+from leveler.errors import BatchError, MessageError
 from leveler.events import log
 from leveler.message import Message
 
@@ -31,7 +31,7 @@ class Replayed:
 
     #: Sent back to the queue, and gone from the dead letters.
     replayed: list[str] = field(default_factory=list[str])
-    #: Not wanted, and left.
+    #: Not wanted, or not to be sent again, and left.
     left: int = 0
 
 
@@ -65,7 +65,8 @@ class DeadLetters:
         """Send dead letters back to their queue, to be tried from the start.
 
         Each copy is accepted before its dead letter is removed: a fault in between leaves both, never neither. What
-        dies again meanwhile is left.
+        dies again meanwhile is left, and so is, with a line in the log, what the queue does not take from us: a
+        message that others have sent, as large as there are any.
 
         Args:
             wanted: which; all of them by default.
@@ -84,7 +85,14 @@ class DeadLetters:
                 if rate is not None:
                     await one_pass.sleep(rate.wait(self._clock.monotonic()))
                     rate.start(self._clock.monotonic(), 1)
-                await sender.send([delivery.message.replayed(self._clock.now())])
+                try:
+                    await sender.send([delivery.message.replayed(self._clock.now())])
+                except BatchError as error:
+                    if not isinstance(error.failed[0], MessageError):
+                        raise
+                    log.warning("dead letter %s cannot be replayed: %s", delivery.message.id, error.failed[0])
+                    done.left += 1
+                    continue
                 done.replayed.append(delivery.message.id)
                 await one_pass.complete(delivery)
         return done
