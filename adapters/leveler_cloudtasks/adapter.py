@@ -11,7 +11,7 @@ from leveler.adapter import Adapter, Capabilities, Depth, QueueSpec, Receiver
 from leveler.clock import Clock, SystemClock
 from leveler.errors import ConfigError, NotStarted
 from leveler.message import Message
-from leveler_cloudtasks.attempt import LONGEST_LEASE_SECONDS, counts, due_at, lease_of, task_id
+from leveler_cloudtasks.attempt import LONGEST_LEASE_SECONDS, due_at, failures, lease_of, task_id
 from leveler_cloudtasks.client import Client
 from leveler_cloudtasks.dead import DeadReceiver
 from leveler_cloudtasks.headers import message_of
@@ -139,7 +139,14 @@ class CloudTasksAdapter(Adapter):
         return self._server.endpoint.desks
 
     def _made_endpoint(self) -> Endpoint:
-        return Endpoint(self._guard(), self._read, max_body_bytes=_MAX_BODY_BYTES, clock=self.clock)
+        return Endpoint(
+            self._guard(),
+            self._read,
+            # A task may say GET, and no web page can write this header without asking first.
+            takes_any_method=lambda headers: task_id(headers) != "",
+            max_body_bytes=_MAX_BODY_BYTES,
+            clock=self.clock,
+        )
 
     def _guard(self) -> Guard:
         if not self._at.service_account:
@@ -150,9 +157,10 @@ class CloudTasksAdapter(Adapter):
     def _read(self, headers: Mapping[str, str], body: bytes) -> Arrived:
         origin = task_id(headers)
         message = message_of(headers, body, received_at=due_at(headers, self.clock.now()), native_id=origin)
-        attempt = message.attempts + 1
-        copy = message.copy(attempts=attempt, not_before=None, failed_at=message.failed_at)
-        return Arrived(message, attempt, origin, lease_of(headers), instead=copy if counts(headers) else None)
+        failed = failures(headers)
+        copy = message.copy(attempts=message.attempts + 1, not_before=None, failed_at=message.failed_at)
+        attempt = message.attempts + failed + 1
+        return Arrived(message, attempt, origin, lease_of(headers), instead=copy if failed else None)
 
     # -- the rest
 

@@ -14,19 +14,20 @@ LEASE: Final = "leveler-lease"
 LONGEST_LEASE_SECONDS: Final = 1800.0
 
 
-def counts(headers: Mapping[str, str]) -> bool:
-    """Whether a try of this task has failed so that it counts.
+def failures(headers: Mapping[str, str]) -> int:
+    """How many tries of this task have failed so that they may count.
 
     TaskRetryCount counts every failed try, TaskExecutionCount those whose answer was not a 5xx. A failure of ours is
     answered with 500, a refusal with 429, and a crash with nothing: where the two differ, something counts.
 
-    How many tries that were is not asked. A try that reached nobody cannot be told from a crash, and a night without
-    workers is thousands of them; so they count as one, which is written into a copy before the message is handed out.
-    From there on the service's counts begin anew, and what has reached us has been counted one by one.
+    How many that were is asked only where there is no room for a copy. A try that reached nobody cannot be told from a
+    crash, and a night without workers is thousands of them; so they count as one, which is written into a copy before
+    the message is handed out. From there on the service's counts begin anew, and what has reached us has been counted
+    one by one.
     """
     retries = _count(headers.get(f"{_PREFIX}taskretrycount"))
     executions = _count(headers.get(f"{_PREFIX}taskexecutioncount"))
-    return retries > executions
+    return max(0, retries - executions)
 
 
 def task_id(headers: Mapping[str, str]) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from leveler.adapter import Abandon, DeadLetter, Delivery, QueueSpec, Receiver
 from leveler.bell import Bell
 from leveler.clock import Clock
-from leveler.errors import BatchError, LeaseLost, LevelerError, ReceiverLost, Unsupported
+from leveler.errors import BatchError, LeaseLost, LevelerError, MessageTooLarge, ReceiverLost, Unsupported
 from leveler_cloudtasks.client import Client
 from leveler_cloudtasks.letters import Letters
 from leveler_cloudtasks.tasks import Tasks, message_in
@@ -102,7 +102,10 @@ class DeadReceiver(Receiver):
         """It, if nobody else was faster."""
         until = self._clock.now().timestamp() + self._queue.lease_seconds
         leased_until = self._clock.monotonic() + self._queue.lease_seconds
-        mine = await self._successor(letter.name, letter, {HELD_UNTIL: f"{until:.6f}"})
+        try:
+            mine = await self._successor(letter.name, letter, {HELD_UNTIL: f"{until:.6f}"})
+        except MessageTooLarge:  # what others have made may leave no room to say who has it: it is to be looked at only
+            return None
         if mine is None:
             return None
         # A dead letter is not tried, so nothing of it is counted.

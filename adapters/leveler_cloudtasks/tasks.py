@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+import msgspec
 from google.cloud.tasks_v2 import Task
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from leveler.adapter import QueueSpec
 from leveler.clock import Clock
-from leveler.message import Message
+from leveler.message import MAX_DETAIL_BYTES, Death, Message, cut
 from leveler_cloudtasks.attempt import LEASE
 from leveler_cloudtasks.headers import headers_of, message_of
 from leveler_cloudtasks.options import CloudTasksOptions
@@ -23,6 +24,16 @@ _TaskProto: Final[Any] = Task.pb()
 
 #: The service takes 30 days from its own now, which is not ours.
 MAX_DELAY_SECONDS: Final = 30 * 86_400.0 - 3600.0
+
+#: The service takes no larger tasks, and no more headers.
+_MOST_BYTES: Final = 1024 * 1024
+_MOST_HEADER_BYTES: Final = 80 * 1024
+#: What whoever takes a dead letter writes into it, and a longer number in its name.
+_HOLD_BYTES: Final = 96
+#: What is kept of a dead letter's detail where all of it would be too much.
+_SHORTER_DETAILS: Final = (1024, 256, 3)
+#: The shortest URL that the service takes.
+_NOWHERE: Final = "http://d"
 
 
 class Tasks:
@@ -61,6 +72,24 @@ class Tasks:
         task.http_request.headers.update(extra or {})
         return task
 
+    def letter(self, message: Message, task_id: str) -> Any:
+        """The same of a message that has just died, with as much of its detail as there is room for.
+
+        What others have made may leave no room even without, nor for an envelope: then it is its body alone, as it
+        came. Nobody ever calls the URL of a dead letter, so it may be a short one.
+        """
+        death = message.death or Death(reason="")
+        for most in (MAX_DETAIL_BYTES, *_SHORTER_DETAILS):
+            shorter = msgspec.structs.replace(death, detail=cut(death.detail, most))
+            task = self.dead(msgspec.structs.replace(message, death=shorter), task_id)
+            if fits(task, spare_bytes=_HOLD_BYTES):
+                return task
+        bare = _TaskProto()
+        bare.name = self._name(self._queue.dead_name, task_id)
+        bare.http_request.url = _NOWHERE
+        bare.http_request.body = message.body
+        return bare
+
     def _task(self, message: Message, queue: str) -> Any:
         task = _TaskProto()
         request = task.http_request
@@ -74,6 +103,12 @@ class Tasks:
 
     def _name(self, queue: str, task_id: str) -> str:
         return f"{self._place.queue(queue)}/tasks/{task_id}"
+
+
+def fits(task: Any, *, spare_bytes: int = 0) -> bool:
+    """Whether the service takes it, and would if it were larger by so much."""
+    headers = sum(len(name.encode()) + len(value.encode()) for name, value in task.http_request.headers.items())
+    return bool(task.ByteSize() + spare_bytes <= _MOST_BYTES and headers + spare_bytes < _MOST_HEADER_BYTES)
 
 
 def message_in(task: Any, received_at: datetime) -> Message:

@@ -362,6 +362,67 @@ def test_a_task_that_somebody_else_has_made_is_a_message_too() -> None:
     _foreign()
 
 
+MIB = 1024 * 1024
+
+
+async def _died(s: Stage, **http: Any) -> Message:
+    """The dead letter of a task of somebody else's that was given back, and then up."""
+    await s.adapter.declare(SPEC)
+    http["url"] = f"{s.adapter.settings.url}/orders"
+    await s.scene.client.create_task(parent=LIVE, task={"http_request": http})
+    receiver = s.adapter.receiver(SPEC, capacity=5)
+    for attempt in (1, 2):
+        [delivery] = await receiver.receive(5, 10.0)
+        assert delivery.attempt == attempt
+        await receiver.abandon([Abandon(delivery, 0.1 * (attempt - 1))])
+    [delivery] = await receiver.receive(5, 10.0)
+    assert delivery.attempt == 3
+    await receiver.dead_letter([DeadLetter(delivery, Death(reason="rejected", detail="\x1b" * 2000))])
+    await receiver.close()
+    [letter] = await s.adapter.peek(SPEC, 5, dead=True)
+    depth = await s.adapter.depth(SPEC)
+    assert (depth.ready, depth.leased, depth.delayed, depth.dead) == (0, 0, 0, 1)
+    return letter
+
+
+@pytest.mark.parametrize(
+    "http",
+    [
+        {"body": b"z" * (MIB - 40_000)},
+        {"body": b"z" * (MIB - 3000)},
+        {"body": b"z" * (MIB - 120)},
+        {"body": b"{}", "headers": {"X-Big": '"%' * 15_000}},
+        {"body": b"", "http_method": 2},
+        {"body": b"patched", "http_method": 6},
+    ],
+    ids=["large", "larger", "as large as can be", "headers that grow", "GET", "PATCH"],
+)
+def test_a_task_of_whatever_kind_dies_with_its_body(http: dict[str, Any]) -> None:
+    """There was no room for a copy or for a dead letter, or nobody took its method: it was tried for ever."""
+
+    @played(listen_first="true")
+    async def play(s: Stage) -> None:
+        assert (await _died(s, **http)).body == http["body"]
+
+    play()
+
+
+@played(listen_first="true")
+async def _cramped(s: Stage) -> None:
+    await _died(s, body=b"z" * (MIB - 120))
+    await s.dead(1)
+    receiver = s.adapter.receiver(SPEC, capacity=5, dead=True)
+    [delivery] = await receiver.receive(5, 0.0)
+    assert delivery.message.id == "m-0"
+    await receiver.complete([delivery])
+    await receiver.close()
+    assert await s.adapter.purge(SPEC, dead=True) == 1
+
+
+def test_a_dead_letter_without_room_to_be_taken_keeps_no_other_from_it() -> None:
+    _cramped()
+
+
 # ---- dead letters
 
 

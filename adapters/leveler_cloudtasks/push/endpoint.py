@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from leveler.clock import Clock
-from leveler.errors import LevelerError
+from leveler.errors import LevelerError, MessageTooLarge
 from leveler.message import Message
 from leveler_cloudtasks.push.desk import Desk, Desks
 from leveler_cloudtasks.push.exchange import DONE, REFUSED, Exchange
@@ -44,7 +44,7 @@ class Arrived(NamedTuple):
     origin: str
     #: How long the sender waits for the answer; None = as long as the queue's lease.
     lease_seconds: float | None
-    #: What is to be sent in its place; it is not handed out then.
+    #: What is to be sent in its place. Only if it is too large for that, it is handed out itself.
     instead: Message | None = None
 
 
@@ -62,6 +62,7 @@ class Endpoint:
     Args:
         guard: who may call.
         read: makes a message of a request; may raise `Unreadable`.
+        takes_any_method: whether a request with these headers may be other than POST and PUT.
         max_body_bytes: what is larger is refused with 413, unread.
         clock: time.
     """
@@ -71,12 +72,14 @@ class Endpoint:
         guard: Guard,
         read: Callable[[Headers, bytes], Arrived],
         *,
+        takes_any_method: Callable[[Headers], bool] = lambda headers: False,
         max_body_bytes: int,
         clock: Clock,
     ) -> None:
         self.desks = Desks(clock)
         self._guard = guard
         self._read = read
+        self._takes_any_method = takes_any_method
         self._most = max_body_bytes
         self._clock = clock
 
@@ -105,8 +108,8 @@ class Endpoint:
             return
         if not desk.has_room():  # any more
             await _answer(send, REFUSED)
-        elif arrived.instead is not None:
-            await _answer(send, await _replaced(desk, arrived.instead))
+        elif arrived.instead is not None and (status := await _replaced(desk, arrived.instead)):
+            await _answer(send, status)
         else:
             exchange = self._exchange(desk, arrived, came_at)
             desk.offer(exchange)
@@ -116,7 +119,7 @@ class Endpoint:
         """What is said without a look at the body; 0 = nothing against it. Strangers learn nothing of our queues."""
         if status := await self._guard.check(headers):
             return status
-        if method not in ("POST", "PUT"):
+        if method not in ("POST", "PUT") and not self._takes_any_method(headers):
             return 405
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit()) or int(length[:20]) > self._most:
@@ -165,9 +168,11 @@ async def _settled(exchange: Exchange, receive: Receive, send: Send) -> None:
 
 
 async def _replaced(desk: Desk, instead: Message) -> int:
-    """The copy is confirmed before the source goes."""
+    """The copy is confirmed before the source goes. 0 = there can be none."""
     try:
         await desk.resend(instead)
+    except MessageTooLarge:
+        return 0
     except LevelerError as error:
         log.warning("a copy of message %s cannot be sent, so it is refused: %s", instead.id, error)
         return REFUSED
