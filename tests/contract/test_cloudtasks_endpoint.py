@@ -354,6 +354,24 @@ def test_who_dawdles_with_the_headers_is_cut_off(monkeypatch: pytest.MonkeyPatch
     play()
 
 
+def test_as_many_headers_as_the_service_takes_are_taken_in_any_pieces() -> None:
+    @played()
+    async def play(d: Door) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", int(d.url.rpartition(":")[2]))
+        head = f"POST /orders HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {d.token()}\r\nContent-Length: 0\r\n"
+        writer.write(head.encode())
+        for number in range(79):
+            writer.write(f"X-{number}: {'v' * 1000}\r\n".encode())
+            await writer.drain()
+            await asyncio.sleep(0)
+        writer.write(b"\r\n")
+        answer = await asyncio.wait_for(reader.readline(), 5)
+        writer.close()
+        assert answer.split()[1] == b"200"
+
+    play()
+
+
 def test_headers_without_end_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HEADER_SECONDS", 60.0)
 

@@ -17,8 +17,9 @@ from leveler_cloudtasks.push.endpoint import Endpoint
 
 #: From the first byte of a request, or the opening of the connection, to the end of its headers.
 HEADER_SECONDS: Final = 5.0
-#: So much may come before the end of the headers; a little more, as it is read in pieces. Real ones are a few KiB.
-HEADER_BYTES: Final = 64 * 1024
+#: So much may come before the end of the headers; a little more, as it is read in pieces. Real ones are a few KiB, and
+#: the service takes tasks with 80: what is cut off it would send for ever.
+HEADER_BYTES: Final = 128 * 1024
 _KEEP_ALIVE_SECONDS: Final = 30
 _STOP_SECONDS: Final = 2
 _MOST_CONNECTIONS: Final = 10_000
