@@ -205,7 +205,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing i
             not_before=_moment(get("levelernotbefore")),
             expires_at=_moment(get("expirytime")),
             traceparent=get("traceparent") or None,
-            generation=_count(get("levelergeneration"), 0, _MAX_COUNT),
+            # A forged one must not stand still at the bound: brokers would drop its copies as duplicates of each other.
+            generation=_count(get("levelergeneration"), 0, _MAX_COUNT) % _MAX_COUNT,
             attempts=_count(get("levelerattempts"), 0, _MAX_COUNT),
             ready_at=_moment(get("levelerreadyat")),
             failed_at=_moment(get("levelerfailedat")),

@@ -54,7 +54,7 @@ messages = st.builds(
     not_before=st.none() | moments,
     expires_at=st.none() | moments,
     traceparent=st.none() | tokens,
-    generation=counts,
+    generation=st.integers(0, 999_999),
     attempts=counts,
     ready_at=st.none() | moments,
     failed_at=st.none() | moments,
@@ -267,7 +267,19 @@ def test_times_of_other_producers_are_read_as_utc(time: str, meant: datetime) ->
 )
 def test_received_counts_are_believed_only_inside_their_bounds(count: str, believed: int) -> None:
     received = from_attributes(levelerattempts=count, levelergeneration=count, levelerreplays=count)
-    assert (received.attempts, received.generation, received.replays) == (believed, believed, believed)
+    assert (received.attempts, received.generation, received.replays) == (believed, believed % 1_000_000, believed)
+
+
+@pytest.mark.parametrize("forged", ["999999", "1000000", "9" * 5000])
+def test_copies_of_a_message_with_a_forged_generation_are_no_duplicates_of_each_other(forged: str) -> None:
+    """A broker that drops duplicates would lose the message: the copy is dropped, and its source completed."""
+    received = from_attributes(id="7", levelergeneration=forged)
+    keys = [received.dedup_key]
+    for _ in range(3):
+        sent = received.copy(attempts=1, not_before=None, failed_at=None)
+        received = Message.from_attributes(sent.attributes(), sent.body, {}, received_at=NOW)
+        keys.append(received.dedup_key)
+    assert len(set(keys)) == 4
 
 
 @pytest.mark.parametrize(
