@@ -126,7 +126,7 @@ def connect(path: str, *, wait_seconds: float) -> sqlite3.Connection:
         f"file:{quote(path)}?mode=rw", uri=True, timeout=wait_seconds, isolation_level=None, cached_statements=256
     )
     try:
-        _check(connection, path)
+        _check_at_once(connection, path)
         connection.execute(f"PRAGMA page_size = {_PAGE_BYTES}")
         [mode] = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
@@ -146,6 +146,16 @@ def connect(path: str, *, wait_seconds: float) -> sqlite3.Connection:
 def begin(connection: sqlite3.Connection) -> None:
     """Take the write lock, for as long as the connection's busy timeout."""
     connection.execute("BEGIN IMMEDIATE")
+
+
+def _check_at_once(connection: sqlite3.Connection, path: str) -> None:
+    """The same by what was there at one moment: another process may be making the tables between two looks."""
+    connection.execute("BEGIN")
+    try:
+        _check(connection, path)
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
 
 
 def _check(connection: sqlite3.Connection, path: str) -> bool:

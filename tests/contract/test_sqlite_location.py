@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import sqlite3
 import stat
 import threading
 import time
 from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
-from leveler_sqlite import SQLiteAdapter, SQLiteOptions, location
+from leveler_sqlite import SQLiteAdapter, SQLiteOptions, location, schema
 
 from leveler.adapter import QueueSpec
 from leveler.clock import SystemClock
@@ -231,6 +234,29 @@ def test_a_file_that_is_made_twice_at_once_is_opened_once(tmp_path: Path) -> Non
             await opened.declare(QUEUE)
 
     asyncio.run(story())
+
+
+def test_a_file_whose_tables_another_makes_between_two_looks_is_not_a_foreign_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers that start together: between its looks at a new file one met the tables of the other, and ended."""
+    path = str(tmp_path / "new.db")
+    Path(path).touch()
+    others: list[threading.Thread] = []
+
+    class Slow(sqlite3.Connection):
+        def execute(self, sql: str, *words: Any) -> sqlite3.Cursor:
+            if sql == "PRAGMA user_version" and not others:
+                others.append(threading.Thread(target=lambda: schema.connect(path, wait_seconds=10).close()))
+                others[0].start()
+                others[0].join(0.5)  # or it waits for us
+            return super().execute(sql, *words)
+
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Slow))
+    schema.connect(path, wait_seconds=10).close()
+    others[0].join(10)
+    assert not others[0].is_alive()
+    schema.connect(path, wait_seconds=10).close()
 
 
 def test_a_queue_that_is_not_in_the_file_is_told_with_those_that_are(tmp_path: Path) -> None:
