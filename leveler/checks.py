@@ -56,7 +56,7 @@ def check_token(what: str, value: str) -> str:
     """
     if not isinstance(value, str):
         raise _no_text(what, value)
-    if not _TOKEN.fullmatch(value):
+    if not is_token(value):
         raise InvalidMessage(f"{what} {value!r}: use 1 to 128 printable ASCII characters without spaces")
     return value
 

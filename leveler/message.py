@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Self, TypeVar
 
@@ -24,6 +24,8 @@ MAX_PRIORITY: Final = 9
 
 #: Error text in a dead letter: a larger one could make the dead letter itself too large to be sent.
 MAX_DETAIL_BYTES: Final = 2048
+#: What is kept of it where all of it would be too much, in bytes.
+_SHORTER_DETAILS: Final = (1024, 256, 3)
 
 # Received counters are believed only inside these bounds: they are data from outside.
 _MAX_COUNT = 1_000_000
@@ -127,6 +129,13 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, gc=False):  # nothing i
     def dead(self, death: Death) -> Message:
         """The dead letter of this message: the same id, body and headers, and why."""
         return msgspec.structs.replace(self, generation=self.generation + 1, not_before=None, death=death)
+
+    def shortened(self) -> Iterator[Message]:
+        """This dead letter with less and less of its death's detail, for a broker that may not have room for all."""
+        death = self.death or Death(reason="")
+        for most in (MAX_DETAIL_BYTES, *_SHORTER_DETAILS):
+            shorter = msgspec.structs.replace(death, detail=cut(death.detail, most))
+            yield msgspec.structs.replace(self, death=shorter)
 
     def replayed(self, now: datetime) -> Message:
         """The dead letter's message, to be tried again from the start."""

@@ -7,14 +7,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-import msgspec
 from google.cloud.tasks_v2 import Task
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from leveler.adapter import QueueSpec
 from leveler.clock import Clock
-from leveler.message import MAX_DETAIL_BYTES, Death, Message, cut
+from leveler.message import Message
 from leveler_cloudtasks.attempt import LEASE
 from leveler_cloudtasks.headers import headers_of, message_of
 from leveler_cloudtasks.options import CloudTasksOptions
@@ -30,8 +29,6 @@ _MOST_BYTES: Final = 1024 * 1024
 _MOST_HEADER_BYTES: Final = 80 * 1024
 #: What whoever takes a dead letter writes into it, and a longer number in its name.
 _HOLD_BYTES: Final = 96
-#: What is kept of a dead letter's detail where all of it would be too much.
-_SHORTER_DETAILS: Final = (1024, 256, 3)
 #: The shortest URL that the service takes.
 _NOWHERE: Final = "http://d"
 
@@ -78,10 +75,8 @@ class Tasks:
         What others have made may leave no room even without, nor for an envelope: then it is its body alone, as it
         came. Nobody ever calls the URL of a dead letter, so it may be a short one.
         """
-        death = message.death or Death(reason="")
-        for most in (MAX_DETAIL_BYTES, *_SHORTER_DETAILS):
-            shorter = msgspec.structs.replace(death, detail=cut(death.detail, most))
-            task = self.dead(msgspec.structs.replace(message, death=shorter), task_id)
+        for letter in message.shortened():
+            task = self.dead(letter, task_id)
             if fits(task, spare_bytes=_HOLD_BYTES):
                 return task
         bare = _TaskProto()

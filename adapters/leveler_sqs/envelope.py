@@ -16,13 +16,11 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from leveler.errors import InvalidMessage
-from leveler.message import Message, cut
+from leveler.message import Message
 
 _FORBIDDEN: Final = re.compile("[\ufffe\uffff]")
 #: What a text must not have to travel as it is.
 _NO_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-#: What is kept of a dead letter's detail where all of it would be too much.
-_SHORTER_DETAILS: Final = (1024, 256, 3)
 
 #: What we want to know about a message besides its body.
 ATTRIBUTES: Final = ("ApproximateReceiveCount", "SentTimestamp", "MessageGroupId")
@@ -61,9 +59,8 @@ def seal_within(message: Message, most_bytes: int) -> Sealed:
     sealed = seal(message)
     if message.death is None or sealed.size <= most_bytes:
         return sealed
-    for most in _SHORTER_DETAILS:
-        death = msgspec.structs.replace(message.death, detail=cut(message.death.detail, most))
-        if (shorter := seal(msgspec.structs.replace(message, death=death))).size <= most_bytes:
+    for letter in message.shortened():
+        if (shorter := seal(letter)).size <= most_bytes:
             return shorter
     bare = _bare(message)
     return bare if bare.size <= most_bytes else sealed

@@ -20,14 +20,12 @@ from typing import Final, NamedTuple
 import msgspec
 
 from leveler.errors import MessageTooLarge
-from leveler.message import Death, Message, cut
+from leveler.message import Death, Message
 
 #: Of the text as it stands in the request.
 MOST_BYTES: Final = 64 * 1024
 #: Kept free for what is added later: the count, and the death of a dead letter with nearly all of its detail.
 RESERVE_BYTES: Final = 8 * 1024
-#: What is kept of a dead letter's detail where all of it would be too much.
-_SHORTER_DETAILS: Final = (1024, 256, 3)
 
 # What XML does not carry, or not unchanged. The JSON of ours has no control characters but those of its own spaces.
 _NO_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -66,9 +64,8 @@ def text_of_dead(message: Message, death: Death) -> str:
     Raises:
         MessageTooLarge: there is no room for that either.
     """
-    for most in (len(death.detail) * 4, *_SHORTER_DETAILS):
-        text = text_of(message.dead(msgspec.structs.replace(death, detail=cut(death.detail, most))))
-        if size_of(text) <= MOST_BYTES:
+    for letter in message.dead(death).shortened():
+        if size_of(text := text_of(letter)) <= MOST_BYTES:
             return text
     if size_of(text := _as_it_came(message.body)) <= MOST_BYTES:
         return text

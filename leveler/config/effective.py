@@ -97,10 +97,7 @@ def mismatches(settings: Settings, said: Sequence[Said], *, connecting: bool) ->
     if settings.brokers and (rates := settings.fleet_rates()) and (lack := _lack_of_store(settings)):
         path = ("store",) if place_of(("store",), said) else (*rates[0].split("."), "rate", "scope")
         place = place_of(path, said) or _in_code(path)
-        text = (
-            f"{rates[0]}.rate is the fleet's, and {lack}: set store to redis://host/0, sqlite:///rates.db (one host), "
-        )
-        yield Problem(place.line, f"{place.name}: {text}or the name of a broker that is one of these")
+        yield Problem(place.line, f"{place.name}: {rates[0]}.rate is the fleet's, and {lack}: {_STORES}")
     for name, broker in settings.brokers.items():
         if broker.adapter is None and not broker.url:
             yield _blame(("brokers", name), "url is missing, for example url: amqp://host/", said)
