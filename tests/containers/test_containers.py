@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 
 import aio_pika
 import redis as redis_py
 
 from tests.containers.keeper import Kept
+
+GIVEN_PORTS = "from tests.containers.port import free_ports\nfor _ in range(40): print(free_ports())"
 
 
 def test_rabbitmq_takes_a_message_and_gives_it_back(each_rabbitmq: Kept) -> None:
@@ -30,3 +34,9 @@ def test_redis_takes_an_entry_and_gives_it_back(each_redis: Kept) -> None:
         assert client.xrange("leveler-test") == [(id, {b"body": b"hello"})]
         client.delete("leveler-test")
         assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+
+
+def test_what_listens_nowhere_yet_is_given_once() -> None:
+    takers = [subprocess.Popen([sys.executable, "-c", GIVEN_PORTS], stdout=subprocess.PIPE, text=True) for _ in "abcd"]
+    given = [int(port) for taker in takers for port in taker.communicate(timeout=60)[0].split()]
+    assert len({*given}) == len(given) == 160

@@ -32,6 +32,7 @@ from leveler.errors import (
 )
 from leveler.message import Death, Message
 from tests.containers.find import server
+from tests.containers.port import free_ports
 from tests.containers.server import NoServer, Server
 
 QUEUE = QueueSpec(name="orders", lease_seconds=2.0)
@@ -87,9 +88,7 @@ def message(number: int = 1, **attributes: Any) -> Message:
 
 
 def test_a_closed_port() -> None:
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+    port = free_ports()
     assert f"redis://127.0.0.1:{port}/0" in refusal(f"redis://:{SECRET}@127.0.0.1:{port}", BrokerUnavailable)
 
 
@@ -275,9 +274,7 @@ def tls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
         "x509 -req -in server.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out server.pem",
         folder,
     )
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
+    port = free_ports()
     files = {"tls_cert_file": "server.pem", "tls_key_file": "server.key", "tls_ca_cert_file": "ca.pem"}
     with process(tls_port=str(port), tls_auth_clients="no", **{key: str(folder / name) for key, name in files.items()}):
         yield f"rediss://localhost:{port}/0", folder / "ca.pem"

@@ -28,6 +28,7 @@ from leveler.monitor.figures import AppFigures
 from leveler.monitor.useful import CALM_SECONDS, Useful
 from leveler.monitor.watcher import Unreadable, Watcher
 from leveler.testing import TestApp
+from tests.containers.port import free_ports
 
 #: What each message makes its handler do is in the message; what it did stands in a ledger of its own.
 WORKER = """
@@ -268,8 +269,7 @@ def test_top_goes_on_until_it_is_interrupted() -> None:
 
 
 def test_top_says_which_worker_does_not_answer_and_shows_the_others() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as nobody:
-        port = nobody.getsockname()[1]
+    port = free_ports()
     with working() as process:
         ran = leveler("top", f"127.0.0.1:{port}", process.url, "--once", "--every", "0.1s", "--json")
 
@@ -286,8 +286,7 @@ def test_top_needs_to_know_which_worker() -> None:
 
 
 def test_top_looks_where_the_settings_say_that_workers_listen() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_ports()
     Path("leveler.yaml").write_text(f"{SETTINGS}listen: 127.0.0.1:{port}\nlisten_token: {'t' * 16}\n")
     command = [sys.executable, "-m", "leveler", "run", "worker"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as worker:
