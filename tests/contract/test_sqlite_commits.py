@@ -154,16 +154,19 @@ def test_a_receive_that_is_given_up_gives_back_what_comes_late(tmp_path: Path) -
 
 
 class Disk:
-    """A connection to a file on a disk that may be slow, or break, just when a commit is to be written."""
+    """A connection to a file on a disk that may stand still, or break, just when a commit is to be written."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self.slow_seconds = 0.0
         self.broken = False
+        self.asked = threading.Event()
+        self.turns = threading.Event()
+        self.turns.set()
 
     def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
         if statement == "COMMIT":
-            time.sleep(self.slow_seconds)
+            self.asked.set()
+            self.turns.wait()
             if self.broken:
                 error = sqlite3.OperationalError("disk I/O error")
                 error.sqlite_errorcode = sqlite3.SQLITE_IOERR
@@ -209,21 +212,21 @@ def test_a_commit_whose_fate_nobody_knows_is_said_to_be_unknown(tmp_path: Path, 
 
 def test_a_disk_that_does_not_answer_in_time_leaves_a_send_unknown(tmp_path: Path, disks: list[Disk]) -> None:
     async def story() -> None:
-        async with adapter(tmp_path / "q.db", deadline_seconds=0.2) as opened:
+        async with adapter(tmp_path / "q.db", deadline_seconds=0.5) as opened:
             await opened.declare(QUEUE)
-            disks[0].slow_seconds = 0.6
-            started = time.monotonic()
-            under_way = asyncio.ensure_future(opened.sender(QUEUE).send(messages(1)))
-            await asyncio.sleep(0.1)
-            behind_it = asyncio.ensure_future(opened.sender(QUEUE).send(messages(1)))
-            with pytest.raises(SendUnknown, match="may yet be done"):
-                await under_way
-            with pytest.raises(BrokerUnavailable, match="nothing was done"):
-                await behind_it
-            assert time.monotonic() - started < 0.5
-            await asyncio.sleep(0.6)
-            disks[0].slow_seconds = 0.0
-            assert (await opened.depth(QUEUE)).ready == 1
+            disks[0].asked.clear()
+            disks[0].turns.clear()
+            try:
+                under_way = asyncio.ensure_future(opened.sender(QUEUE).send(messages(1)))
+                assert await asyncio.to_thread(disks[0].asked.wait, 10.0)
+                with pytest.raises(BrokerUnavailable, match="nothing was done"):
+                    await opened.sender(QUEUE).send(messages(1))
+                with pytest.raises(SendUnknown, match="may yet be done"):
+                    await under_way
+            finally:
+                disks[0].turns.set()
+            await opened.sender(QUEUE).send(messages(1))  # behind both
+            assert (await opened.depth(QUEUE)).ready == 2
 
     asyncio.run(story())
 
