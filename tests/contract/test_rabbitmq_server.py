@@ -469,7 +469,7 @@ def test_a_receiver_whose_queue_is_deleted_says_so_at_once(
         await asyncio.sleep(0.1)
         await b.raw.queue_delete(b.queue.name)
         with pytest.raises(ReceiverLost, match=b.queue.name):
-            await asyncio.wait_for(waiting, 2.0)
+            await asyncio.wait_for(waiting, 4.0)
         with pytest.raises(ReceiverLost):
             await receiver.complete([delivery])
         await receiver.close()

@@ -70,7 +70,7 @@ def test_a_receive_that_waits_for_the_lock_can_be_stopped(tmp_path: Path) -> Non
                 waiting = asyncio.ensure_future(receiver.receive(5, 5.0))
                 await asyncio.sleep(0.1)
                 await receiver.hold(0)
-                assert await asyncio.wait_for(waiting, 1.0) == []
+                assert await asyncio.wait_for(waiting, 4.0) == []
             depth = await opened.depth(QUEUE)
             assert (depth.ready, depth.leased) == (1, 0)
 
