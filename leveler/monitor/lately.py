@@ -29,8 +29,8 @@ class _Look(NamedTuple):
     run_seconds: float
 
 
-class Pace:
-    """One consumer's.
+class Recent:
+    """What one consumer did of late.
 
     Args:
         now: it has done nothing before.
@@ -72,7 +72,7 @@ class Lately:
         self._settings = settings
         self._downstreams = downstreams
         self._began_at = now
-        self._paces: dict[str, Pace] = {}
+        self._recent: dict[str, Recent] = {}
 
     def workers(
         self, now: float, consumers: Mapping[str, ConsumerHealth], depths: Mapping[str, Depth | None]
@@ -87,19 +87,19 @@ class Lately:
         return told
 
     def _load(self, name: str, now: float, consumer: ConsumerHealth, depth: Depth | None) -> Load:
-        pace = self._paces.setdefault(name, Pace(self._began_at))
-        pace.look(now, consumer.tally.started - consumer.running, consumer.tally.run_seconds)
+        recent = self._recent.setdefault(name, Recent(self._began_at))
+        recent.look(now, consumer.tally.started - consumer.running, consumer.tally.run_seconds)
         settings = self._settings.consumer(name)
         batch_size = settings.batch_size or 1
-        is_quick = pace.seconds_each is not None and pace.seconds_each * batch_size <= _LONG_SECONDS
+        is_quick = recent.seconds_each is not None and recent.seconds_each * batch_size <= _LONG_SECONDS
         backlog = None
         if depth is not None and depth.ready is not None:
             backlog = depth.ready + (consumer.held if depth.leased is None else depth.leased)
         return Load(
             backlog=backlog,
-            seconds_each=pace.seconds_each,
-            running=pace.running if is_quick else consumer.running / batch_size,
-            per_second=pace.per_second,
+            seconds_each=recent.seconds_each,
+            running=recent.running if is_quick else consumer.running / batch_size,
+            per_second=recent.per_second,
             batch_size=batch_size,
             target_wait_seconds=settings.target_wait_seconds,
         )

@@ -22,7 +22,7 @@ from leveler.monitor.depths import FRESH_SECONDS, Depths
 from leveler.monitor.figures import AppFigures, ConsumerFigures, DepthFigures, QueueFigures
 from leveler.monitor.flow import added_up, flows, limits
 from leveler.monitor.guard import Guard
-from leveler.monitor.lately import Lately, Pace
+from leveler.monitor.lately import Lately, Recent
 from leveler.monitor.measures import Measure, measures
 from leveler.monitor.useful import Useful
 from leveler.monitor.watcher import Unreadable, Watcher, endpoint_url
@@ -331,29 +331,29 @@ def test_a_limit_at_several_workers_is_shown_once() -> None:
 
 def test_what_was_of_late_shows_however_often_somebody_looks() -> None:
     for every in (0.01, 0.5, 7.0, 59.0, 600.0):
-        pace, now = Pace(0.0), 0.0
+        recent, now = Recent(0.0), 0.0
         while now < 1200:
             now += every
-            pace.look(now, int(now * 4), int(now * 4) * 0.5)
-        assert (pace.per_second, pace.running) == pytest.approx((4.0, 2.0), rel=0.05)
-        assert pace.seconds_each == pytest.approx(0.5)
+            recent.look(now, int(now * 4), int(now * 4) * 0.5)
+        assert (recent.per_second, recent.running) == pytest.approx((4.0, 2.0), rel=0.05)
+        assert recent.seconds_each == pytest.approx(0.5)
 
 
 def test_what_is_older_than_a_minute_is_forgotten_but_for_how_long_a_run_takes() -> None:
-    pace = Pace(0.0)
+    recent = Recent(0.0)
     for now in range(1, 100):
-        pace.look(now, now * 10, now * 10 * 0.2)
+        recent.look(now, now * 10, now * 10 * 0.2)
     for now in range(100, 300):
-        pace.look(now, 990, 198.0)
-    assert (pace.per_second, pace.running) == (0.0, 0.0)
-    assert pace.seconds_each == pytest.approx(0.2)
+        recent.look(now, 990, 198.0)
+    assert (recent.per_second, recent.running) == (0.0, 0.0)
+    assert recent.seconds_each == pytest.approx(0.2)
 
 
 def test_nothing_is_known_before_a_run_has_ended() -> None:
-    pace = Pace(0.0)
-    pace.look(0.0, 0, 0.0)
-    pace.look(5.0, 0, 0.0)
-    assert (pace.seconds_each, pace.per_second) == (None, 0.0)
+    recent = Recent(0.0)
+    recent.look(0.0, 0, 0.0)
+    recent.look(5.0, 0, 0.0)
+    assert (recent.seconds_each, recent.per_second) == (None, 0.0)
 
 
 CAN = Capabilities(scope="process", durable=False, max_message_bytes=1 << 20, max_batch=10)
