@@ -4,6 +4,7 @@
     place                what the URL means
     admin                queues made, checked, counted, through the admin API
     links                senders and receivers of the client library's, made again when they have failed
+    seen                 a message that was looked at, also one that the client library cannot read
     settlement           many messages in one request
     ordered_receiver     of an ordered queue: what it does with the sessions that it has
     sessions, turn       which sessions it has, and how one connection has one after another

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import ssl
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 from weakref import WeakSet
 
-from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusMessageState, ServiceBusReceiveMode, ServiceBusSubQueue
+from azure.servicebus import NEXT_AVAILABLE_SESSION, ServiceBusReceiveMode, ServiceBusSubQueue
 from azure.servicebus.aio import ServiceBusClient
 
 from leveler.adapter import INFINITE, Adapter, Capabilities, Depth, QueueSpec, Receiver
@@ -22,7 +23,7 @@ from leveler.message import Message
 from leveler_servicebus.admin import Admin, Facts
 from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.envelope import open_up
-from leveler_servicebus.links import Link, Settling, Taking
+from leveler_servicebus.links import Link, Settling, Taking, Unread
 from leveler_servicebus.options import ServiceBusOptions
 from leveler_servicebus.ordered_receiver import OrderedReceiver
 from leveler_servicebus.place import place_of
@@ -31,6 +32,8 @@ from leveler_servicebus.receiver import ServiceBusReceiver
 from leveler_servicebus.sender import RESERVE_BYTES, ServiceBusSender
 from leveler_servicebus.session_link import SessionLink, emptied
 from leveler_servicebus.sessions import Sessions
+
+log: Final = logging.getLogger("leveler.servicebus")
 
 #: Of the service. An emulator keeps shorter ones, too, which is good for tests.
 _LEASE_SECONDS: Final = (5.0, 300.0)
@@ -45,6 +48,8 @@ _MOST_TAKEN: Final = 250
 #: Of the part of the deadline that one call of the library gets: a verb makes two at most.
 _PATIENCE: Final = 0.45
 _STANDARD_BYTES: Final = 256 * 1024
+#: One link ends over each that cannot be read; more in a row are no such messages, but a service that is not well.
+_MOST_UNREAD: Final = 100
 #: Nothing has come for so long: there is nothing more to purge.
 _PURGE_SECONDS: Final = 0.5
 #: A delay in an ordered queue keeps its session, and with it a connection of this process.
@@ -145,7 +150,7 @@ class ServiceBusAdapter(Adapter):
         return Depth(ready, None, counts.scheduled_message_count, counts.dead_letter_message_count, None)
 
     async def peek(self, queue: QueueSpec, limit: int, *, dead: bool = False) -> Sequence[Message]:
-        """What is locked by others is shown, too: nobody but they can tell."""
+        """What is locked by others is shown, too: nobody but they can tell. What cannot be read the log tells of."""
         if queue.ordered and not dead:
             raise Unsupported(f"queue {queue.name!r}: nobody can look into all sessions at once")
         link = Settling(partial(self._receiving, queue, dead), queue.name, self._patience)
@@ -154,24 +159,34 @@ class ServiceBusAdapter(Adapter):
             seen = await link.peek(limit + len(held))
         finally:
             await link.drop()
-        waiting = [
-            raw for raw in seen if raw.state is ServiceBusMessageState.ACTIVE and raw.sequence_number not in held
-        ]
-        return [open_up(raw, self.clock.now()) for raw in waiting[:limit]]
+        waiting = [one for one in seen if one.is_active and one.sequence not in held][:limit]
+        for one in waiting:
+            if one.raw is None:
+                log.warning(_UNREADABLE[dead], "?" if one.sequence is None else one.sequence, queue.name)
+        return [open_up(one.raw, self.clock.now()) for one in waiting if one.raw is not None]
 
-    async def purge(self, queue: QueueSpec, *, dead: bool = False) -> int:
-        """What is scheduled or locked stays; so do sessions that others have locked."""
+    async def purge(self, queue: QueueSpec, *, dead: bool = False) -> int | None:
+        """What is scheduled or locked stays; so do sessions that others have locked. What cannot be read goes, too, and
+        what has come with it has not been counted."""
         mode = ServiceBusReceiveMode.RECEIVE_AND_DELETE
         if queue.ordered and not dead:
             return await emptied(self._session(queue, mode, _PURGE_SECONDS))
         link = Taking(partial(self._receiving, queue, dead, mode), queue.name, self._patience)
-        removed = 0
+        removed = unread = 0
         try:
-            while came := await link.take(_MOST_TAKEN, _PURGE_SECONDS):
+            while True:
+                try:
+                    came = await link.take(_MOST_TAKEN, _PURGE_SECONDS)
+                except Unread:
+                    unread += 1
+                    if unread > _MOST_UNREAD:
+                        raise
+                    continue
+                if not came:
+                    return None if unread else removed
                 removed += len(came)
         finally:
             await link.drop()
-        return removed
 
     # -- links
 
@@ -317,6 +332,14 @@ _BLIND: Final = (
     "nobody has looked at the queue's settings (the key lacks Manage, or declare is skip): LockDuration, "
     "MaxDeliveryCount and DefaultMessageTimeToLive may be weaker than what leveler promises"
 )
+
+#: By whether it is dead: what to do about one that is in nobody's way, but cannot be shown.
+_UNREADABLE: Final = {
+    True: "dead letter %s of queue %r cannot be read and is not shown: 'leveler dead purge' removes it, with all "
+    "others: replay those first",
+    False: "message %s of queue %r cannot be read and is not shown: it dies once the service has delivered it "
+    "MaxDeliveryCount times",
+}
 
 
 async def _size_of_batch(sender: Any) -> int:

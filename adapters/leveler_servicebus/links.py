@@ -16,9 +16,11 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal, Protocol, TypeVar
 
 from azure.servicebus import ServiceBusReceivedMessage
+from azure.servicebus._common.mgmt_handlers import peek_op
 
 from leveler.errors import BrokerUnavailable, LeaseLost, LevelerError
 from leveler_servicebus.errors import Unanswered, translate
+from leveler_servicebus.seen import Seen, seen
 
 _T = TypeVar("_T")
 
@@ -30,6 +32,10 @@ _FAREWELL_SECONDS: Final = 0.3
 _LONGEST_FAREWELL_SECONDS: Final = 5.0
 #: More in one request saves no time worth speaking of.
 MOST_TOKENS: Final = 100
+
+
+class Unread(BrokerUnavailable):
+    """A message has come that the library cannot read, and has ended the link: it stays locked until its lock ends."""
 
 
 class Closable(Protocol):
@@ -136,7 +142,28 @@ class Probing(Link):
     async def probe(self) -> None:
         """A question whose answer shows that there is still somebody at the other end, if none is being asked."""
         if not self._busy.locked():
-            await self.ask(lambda receiver: receiver.peek_messages(1, timeout=self.deadline_seconds))
+            await self._page(1, 1)
+
+    async def _page(self, count: int, first: int) -> list[bytes]:
+        """Messages as they are, from this number on: the library's own look fails with one that it cannot read."""
+
+        async def verb(receiver: Any) -> list[bytes]:
+            def answer(status: int, answered: Any, description: str, amqp_transport: Any) -> list[bytes]:
+                if status == 200:
+                    return [one[b"message"] for one in answered.value[b"messages"]]
+                nothing: list[bytes] = peek_op(  # type: ignore[no-untyped-call]
+                    status, answered, description, receiver, amqp_transport
+                )
+                return nothing
+
+            asked = {"from-sequence-number": receiver._amqp_transport.AMQP_LONG_VALUE(first), "message-count": count}
+            receiver._populate_message_properties(asked)
+            shown: list[bytes] = await receiver._mgmt_request_response_with_retry(
+                b"com.microsoft:peek-message", asked, answer, timeout=self.deadline_seconds
+            )
+            return shown
+
+        return await self.ask(verb)
 
 
 class Taking(Probing):
@@ -152,7 +179,7 @@ class Taking(Probing):
             )
             if not came and asyncio.get_running_loop().time() - began_at < wait_seconds / 2:
                 # The library has met what it cannot read, waits for nothing any more, and says so only much later.
-                raise BrokerUnavailable(f"{self._place}: the link has ended: a new one is made")
+                raise Unread(f"{self._place}: the link has ended over what cannot be read: a new one is made")
             if len(came) < count:
                 await self._quench(receiver)
             return came
@@ -194,22 +221,17 @@ class Settling(Probing):
         answer = await self.ask(lambda receiver: receiver._renew_locks(*tokens, timeout=self.deadline_seconds))
         return [datetime.fromtimestamp(stamp / 1000, UTC) for stamp in answer[b"expirations"]]
 
-    async def peek(self, count: int) -> Sequence[ServiceBusReceivedMessage]:
+    async def peek(self, count: int) -> Sequence[Seen]:
         """The first ones, in whatever state. The service shows a part of them at a time."""
-        seen: list[ServiceBusReceivedMessage] = []
-        while len(seen) < count:
-            after = seen[-1].sequence_number or 0 if seen else 0
-            page = await self._page(count - len(seen), after + 1)
-            if not page:
+        found: list[Seen] = []
+        after = 0
+        while len(found) < count and (page := await self._page(count - len(found), after + 1)):
+            found += map(seen, page)
+            numbers = [one.sequence for one in found if one.sequence is not None]
+            if not numbers or numbers[-1] <= after:  # there is no telling what comes next
                 break
-            seen += page
-        return seen
-
-    async def _page(self, count: int, first: int) -> Sequence[ServiceBusReceivedMessage]:
-        answer: Sequence[ServiceBusReceivedMessage] = await self.ask(
-            lambda receiver: receiver.peek_messages(count, sequence_number=first, timeout=self.deadline_seconds)
-        )
-        return answer
+            after = numbers[-1]
+        return found
 
 
 async def _closed(was: Closable) -> None:

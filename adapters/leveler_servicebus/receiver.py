@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
@@ -16,10 +17,12 @@ from leveler.holdings import Holdings
 from leveler_servicebus.appetite import Appetite
 from leveler_servicebus.clocks import Clocks
 from leveler_servicebus.envelope import open_up
-from leveler_servicebus.links import Settling, Status, Taking
+from leveler_servicebus.links import Settling, Status, Taking, Unread
 from leveler_servicebus.receipt import Receipt
 from leveler_servicebus.sender import ServiceBusSender
 from leveler_servicebus.settlement import alike, settle
+
+log: Final = logging.getLogger("leveler.servicebus")
 
 #: How long the library waits at a time: nothing else ends its wait.
 _SLICE_SECONDS: Final = 0.5
@@ -27,6 +30,10 @@ _SLICE_SECONDS: Final = 0.5
 _SHORTEST_SECONDS: Final = 0.2
 #: What a receive under way gets to end by itself when its receiver is closed.
 _PATIENCE_SECONDS: Final = 2.0
+
+_PASSED_OVER: Final = (
+    "%s: a dead letter cannot be read and is passed over; it is locked for %g s now, and after that a purge removes it"
+)
 
 
 class ServiceBusReceiver(Receiver):
@@ -91,12 +98,19 @@ class ServiceBusReceiver(Receiver):
         return deliveries
 
     async def _receive(self, credit: int, until: float) -> Sequence[Delivery]:
+        due = until + self._taking.deadline_seconds
         while not self._holdings.stopped:
             self._bell.clear()
             now = self._clock.monotonic()
             if (room := self._holdings.room(credit, now)) > 0:
-                if deliveries := await self._take(room, until - now):
-                    return deliveries
+                try:
+                    if deliveries := await self._take(room, until - now):
+                        return deliveries
+                except Unread:
+                    if not self._dead:
+                        raise
+                    log.warning(_PASSED_OVER, self._name, self._lock)
+                    until = min(due, max(until, self._clock.monotonic() + _SLICE_SECONDS))  # what is behind it, too
             else:
                 await self._bell.wait(min(until, self._holdings.first_end()))
             if self._clock.monotonic() >= until:

@@ -12,13 +12,13 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from azure.servicebus import ServiceBusMessageState
 from azure.servicebus.aio._async_utils import create_authentication
 from azure.servicebus.exceptions import OperationTimeoutError
 
 from leveler.errors import BrokerUnavailable, LeaseLost, LevelerError
 from leveler_servicebus.errors import Unanswered
 from leveler_servicebus.links import Closable, Settling, Taking
+from leveler_servicebus.seen import seen
 
 #: Over one connection: the library forgets no link that it ever had there, and the service has a bound for them.
 _MOST_SESSIONS: Final = 100
@@ -85,7 +85,7 @@ class SessionLink(Taking, Settling):
 
     async def count(self, most: int) -> int:
         """How many of the session's first messages can be taken now, up to so many. At least one, if there are any."""
-        return sum(raw.state is ServiceBusMessageState.ACTIVE for raw in await self._page(most, 1))
+        return sum(seen(shown).is_active for shown in await self._page(most, 1))
 
     async def drop(self) -> None:
         self._sessions = 0

@@ -14,7 +14,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from azure.servicebus.amqp import AmqpAnnotatedMessage
+from azure.servicebus import ServiceBusMessage
+from azure.servicebus.amqp import AmqpAnnotatedMessage, AmqpMessageHeader
 from azure.servicebus.exceptions import ServiceBusConnectionError
 from leveler_servicebus.adapter import ServiceBusAdapter
 from leveler_servicebus.errors import Unanswered
@@ -23,6 +24,7 @@ from leveler_servicebus.receiver import ServiceBusReceiver
 
 from leveler.adapter import Abandon, Adapter, Delivery, QueueSpec, Receiver
 from leveler.clock import SystemClock
+from leveler.deadletter import DeadLetters
 from leveler.discovery import find
 from leveler.errors import BatchError, BrokerUnavailable, ConfigError, SendUnknown
 from leveler.message import Message
@@ -45,9 +47,9 @@ def fresh(**fields: Any) -> QueueSpec:
 
 
 @asynccontextmanager
-async def declared(url: str) -> AsyncIterator[tuple[ServiceBusAdapter, QueueSpec]]:
+async def declared(url: str, **fields: Any) -> AsyncIterator[tuple[ServiceBusAdapter, QueueSpec]]:
     async with opened(url) as adapter:
-        queue = fresh()
+        queue = fresh(**fields)
         await adapter.declare(queue)
         yield adapter, queue
         await adapter.drop(queue)
@@ -277,21 +279,100 @@ def test_more_than_the_service_shows_at_a_time_is_shown(servicebus: Kept) -> Non
     asyncio.run(main())
 
 
+def unreadable(**said: Any) -> AmqpAnnotatedMessage:
+    """Nested deeper than the library reads."""
+    deep: Any = 1
+    for _ in range(100):
+        deep = [deep]
+    return AmqpAnnotatedMessage(value_body=deep, **said)
+
+
+async def put(adapter: ServiceBusAdapter, queue: QueueSpec, *raw: Any) -> None:
+    """Foreign messages, as they are."""
+    async with adapter._client_or_raise().get_queue_sender(queue.name) as sender:
+        for one in raw:
+            await sender.send_messages(one)
+
+
+async def buried(adapter: ServiceBusAdapter, queue: QueueSpec, *ids: str | None) -> None:
+    """Dead letters of these ids; None for one that cannot be read."""
+    at_once = timedelta(milliseconds=1)
+    for id in ids:
+        one = (
+            unreadable(header=AmqpMessageHeader(time_to_live=1))
+            if id is None
+            else ServiceBusMessage("{}", message_id=id, time_to_live=at_once)
+        )
+        await put(adapter, queue, one)
+    async with asyncio.timeout(20):
+        while (await adapter.depth(queue)).dead != len(ids):  # noqa: ASYNC110 - the service tells nobody
+            await asyncio.sleep(0.05)
+
+
 def test_a_message_that_the_library_cannot_read_ends_a_link_and_not_the_event_loop(servicebus: Kept) -> None:
     """The library waited for nothing any more, and did not say so: the next look was the next, without a pause."""
 
     async def play() -> None:
-        deep: Any = 1
-        for _ in range(100):
-            deep = [deep]
         async with declared(servicebus.url) as (adapter, queue):
-            async with adapter._client_or_raise().get_queue_sender(queue.name) as raw:
-                await raw.send_messages(AmqpAnnotatedMessage(value_body=deep))
+            await put(adapter, queue, unreadable())
             receiver = adapter.receiver(queue, capacity=1)
             with pytest.raises(BrokerUnavailable, match="link"):
                 await receiver.receive(1, 2.0)
             await adapter.sender(queue).send([message()])
             await receiver.complete([await received(receiver)])
             await receiver.close()
+
+    asyncio.run(play())
+
+
+def test_a_message_that_the_library_cannot_read_does_not_make_a_receiver_doubt_the_other_end(servicebus: Kept) -> None:
+    async def play() -> None:
+        async with declared(f"{servicebus.url}&silence_seconds=1") as (adapter, queue):
+            await put(adapter, queue, unreadable())
+            receiver = adapter.receiver(queue, capacity=1)
+            with pytest.raises(BrokerUnavailable, match="link"):
+                await receiver.receive(1, 2.0)
+            assert await receiver.receive(1, 2.5) == []  # and has asked meanwhile
+            await receiver.close()
+
+    asyncio.run(play())
+
+
+def test_dead_letters_are_listed_beside_one_that_the_library_cannot_read(
+    servicebus: Kept, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play() -> None:
+        async with declared(servicebus.url) as (adapter, queue):
+            await buried(adapter, queue, "first", None, "last")
+            assert [letter.id for letter in await adapter.peek(queue, 100, dead=True)] == ["first", "last"]
+            assert [record.getMessage() for record in caplog.records if "cannot be read" in record.getMessage()] == [
+                f"dead letter 2 of queue {queue.name!r} cannot be read and is not shown: 'leveler dead purge' removes "
+                "it, with all others: replay those first"
+            ]
+
+    asyncio.run(play())
+
+
+def test_dead_letters_around_one_that_the_library_cannot_read_are_replayed_and_it_stays(servicebus: Kept) -> None:
+    async def play() -> None:
+        async with declared(servicebus.url, lease_seconds=300.0) as (adapter, queue):
+            await buried(adapter, queue, None, "first", None, "second", None)
+            letters = DeadLetters(adapter, queue, await adapter.declare(queue), SystemClock())
+            assert sorted((await letters.replay()).replayed) == ["first", "second"]
+            assert (await adapter.depth(queue)).dead == 3
+            assert [letter.id for letter in await adapter.peek(queue, 100)] == ["first", "second"]
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize("ids", [("first", None, "last"), (None, "last"), (None, None)])
+def test_a_purge_removes_dead_letters_that_the_library_cannot_read_and_all_others(
+    servicebus: Kept, ids: tuple[str | None, ...]
+) -> None:
+    async def play() -> None:
+        async with declared(servicebus.url) as (adapter, queue):
+            await buried(adapter, queue, *ids)
+            assert await adapter.purge(queue, dead=True) is None  # what came with it was not counted
+            assert (await adapter.depth(queue)).dead == 0
 
     asyncio.run(play())
