@@ -72,6 +72,7 @@ from leveler.settings import Adaptive as Adaptive
 from leveler.settings import BrokerSettings as BrokerSettings
 from leveler.settings import ConsumerSettings as ConsumerSettings
 from leveler.settings import LimitSettings as LimitSettings
+from leveler.settings import Processes as Processes
 from leveler.settings import QueueSettings as QueueSettings
 from leveler.settings import Settings as Settings
 
@@ -128,6 +129,7 @@ __all__ = [
     "BrokerSettings",
     "ConsumerSettings",
     "LimitSettings",
+    "Processes",
     "QueueSettings",
     "Settings",
     "Capabilities",

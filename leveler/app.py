@@ -90,6 +90,7 @@ class Leveler:
         self._config = config
         self._broker: str | None = None
         self._listen: str | None = None
+        self._processes: str | None = None
         if lifespan is not None and (not callable(lifespan) or inspect.isasyncgenfunction(lifespan)):
             raise ConfigError("lifespan must make a context manager: write @contextlib.asynccontextmanager above it")
         self._lifespan = lifespan
@@ -201,12 +202,18 @@ class Leveler:
     # Configure
 
     def configure(
-        self, *, config: str | Path | None = None, broker: str | None = None, listen: str | None = None
+        self,
+        *,
+        config: str | Path | None = None,
+        broker: str | None = None,
+        listen: str | None = None,
+        processes: str | None = None,
     ) -> None:
         """For command lines: read the file `config`; what else is given holds whatever it and ``LEVELER_*`` say."""
         self._config = config if config is not None else self._config
         self._broker = broker if broker is not None else self._broker
         self._listen = listen if listen is not None else self._listen
+        self._processes = processes if processes is not None else self._processes
 
     def settings(self, *, connecting: bool = True) -> Settings:
         """What holds if it starts now.
@@ -220,7 +227,14 @@ class Leveler:
         # Here, because pydantic takes longer to import than all of leveler, and not everybody starts what he imports.
         from leveler.config import load
 
-        return load(self._settings, self._config, broker=self._broker, listen=self._listen, connecting=connecting)
+        return load(
+            self._settings,
+            self._config,
+            broker=self._broker,
+            listen=self._listen,
+            processes=self._processes,
+            connecting=connecting,
+        )
 
     def explain(self) -> list[Row]:
         """Every setting that holds and who said it, without secrets."""

@@ -145,6 +145,17 @@ class Runtime:
         """Start the consumers of all queues that have handlers, or of `only` some.
 
         Raises:
+            ConfigError, BrokerUnavailable: as `prepare` does.
+        """
+        await self.prepare(only, state)
+        self._running = [asyncio.create_task(consumer.run()) for consumer in self.consumers.values()]
+        if self._fleet is not None:
+            self._running.append(asyncio.create_task(self._fleet.run()))
+
+    async def prepare(self, only: Collection[str] | None, state: Any) -> None:
+        """Make the consumers, and start none of them.
+
+        Raises:
             ConfigError: a queue has no handler, or its broker cannot keep the promises.
             BrokerUnavailable: from the store, where a rate is the fleet's: nobody knows how many share it.
         """
@@ -157,9 +168,6 @@ class Runtime:
         self.consumers = {name: await self._consumer(name, state) for name in wanted}
         self._fleet = await self._shared_rates()
         self._changing = False
-        self._running = [asyncio.create_task(consumer.run()) for consumer in self.consumers.values()]
-        if self._fleet is not None:
-            self._running.append(asyncio.create_task(self._fleet.run()))
 
     async def until(self, stop: asyncio.Event) -> None:
         """Wait for `stop`, or until a consumer has broken down: then `drain` says why."""

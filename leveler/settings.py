@@ -180,6 +180,31 @@ DEFAULT_CONCURRENCY = 16
 
 
 @dataclass(frozen=True, kw_only=True)
+class Processes:
+    """As many worker processes as are useful, within bounds."""
+
+    #: Never fewer.
+    min: int = 1
+    #: Never more.
+    max: int
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.min < 1:
+            raise ConfigError(f"processes.min is {self.min}: expected 1 or more")
+        if self.min > self.max:
+            raise ConfigError(f"processes.min ({self.min}) is above processes.max ({self.max}): expected min <= max")
+
+    @classmethod
+    def of(cls, number: int | Processes) -> Processes:
+        """A number is a range of one."""
+        return number if isinstance(number, Processes) else cls(min=number, max=number)
+
+    def __str__(self) -> str:
+        return str(self.min) if self.min == self.max else f"{self.min} to {self.max}"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """Everything that an app can be told."""
 
@@ -197,6 +222,8 @@ class Settings:
     listen: str | None = None
     #: Who shows it may read them; only on loopback may it be None.
     listen_token: str | None = field(default=None, repr=False)
+    #: Worker processes that ``leveler run`` keeps, a number or a range; 1 = it is the worker itself.
+    processes: int | Processes = 1
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -208,6 +235,8 @@ class Settings:
             Address.of(self.listen or "127.0.0.1:0")
         except ConfigError as error:
             raise ConfigError(f"listen is {error}") from None
+        if isinstance(self.processes, int) and self.processes < 1:
+            raise ConfigError(f"processes is {self.processes}: expected 1 or more")
 
     @property
     def is_open_to_all(self) -> bool:

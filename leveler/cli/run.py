@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -19,6 +21,7 @@ import typer
 
 from leveler import units
 from leveler.adapter import INFINITE
+from leveler.cli.processes import Prefixed, Words, supervise
 from leveler.cli.source import AppArgument, BrokerOption, ConfigOption, Source
 from leveler.cli.terminal import escaped, note, say
 from leveler.discovery import adapter_type
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
     from leveler.consumer.consumer import Consumer
     from leveler.consumer.report import ConsumerHealth
     from leveler.settings import BrokerSettings, LimitSettings, Settings
+    from leveler.supervisor.line import Line
 
 _LOOK_SECONDS: Final = 0.02
 #: Threads that have nothing to do end in less.
@@ -46,36 +50,64 @@ def run(
         str | None,
         typer.Option(metavar="HOST:PORT", help="Show figures there over HTTP, for 'leveler top' and Prometheus."),
     ] = None,
+    processes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|MIN-MAX", help="Keep so many workers running, or as many of a range, such as 1-8, as are useful."
+        ),
+    ] = None,
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], typer.Option(help="What is logged, on stderr.")
     ] = "info",
+    worker: Annotated[str | None, typer.Option(metavar="NUMBER:FD", hidden=True)] = None,
 ) -> None:
     """Consume the queues of APP until SIGTERM or SIGINT.
 
     The signal stops the flow; what runs may end within drain_timeout, and the rest goes back to the queue. A second
     signal gives everything back at once. The exit code is 0, or 1 if deliveries had to be left to their leases.
+
+    With --processes this one starts the workers, starts those again that end, and passes signals on. The first worker
+    shows its figures at --listen HOST:PORT, the second at PORT+1, and so on. Limits hold in each of them by itself,
+    but for rates of 'scope: fleet'.
     """
     from leveler.cli.diagnosis import mistyped
+    from leveler.settings import Processes
 
+    line = None if worker is None else _kept(worker)
+    folder = os.getcwd()  # before the app can change it
     lines = logging.StreamHandler(sys.stderr)
     lines.setFormatter(LogFormatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     logging.basicConfig(level=log_level.upper(), handlers=[lines])
     leveler = Source(broker, config, app).loaded()
-    leveler.configure(listen=listen)
+    leveler.configure(listen=listen, processes=processes)
     if not leveler.handlers:
         raise ConfigError(f"app {app!r} consumes nothing: register a handler with @app.consumer('some-queue')")
     settings = leveler.settings()
     if log_level != "debug":
         _only_warnings(settings.brokers.values())
-    for setting, text in mistyped(settings, leveler.handlers):
-        note(f"leveler: {setting}: {text}")
     queues = list(dict.fromkeys(only or leveler.handlers))
-    for queue in queues:
-        if queue in leveler.handlers and settings.brokers:
-            say(_described(queue, settings))
+    if line is None:
+        for setting, text in mistyped(settings, leveler.handlers):
+            note(f"leveler: {setting}: {text}")
+        for queue in queues:
+            if queue in leveler.handlers and settings.brokers:
+                say(_described(queue, settings))
+        if Processes.of(settings.processes).max > 1:
+            words = Words(app, only or [], broker, config, log_level, folder)
+            raise typer.Exit(asyncio.run(supervise(leveler, settings, queues, words)))
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        code = runner.run(_work(leveler, queues))
+        code = runner.run(_work(leveler, queues, line))
     raise typer.Exit(code)
+
+
+def _kept(words: str) -> Line:
+    """A worker among others: what it says begins with its number."""
+    from leveler.supervisor.line import Line
+
+    line = Line.of(words)
+    sys.stdout = Prefixed(sys.stdout, f"[{line.number}] ")
+    sys.stderr = Prefixed(sys.stderr, f"[{line.number}] ")
+    return line
 
 
 class LogFormatter(logging.Formatter):
@@ -92,14 +124,19 @@ def _only_warnings(brokers: Iterable[BrokerSettings]) -> None:
             logging.getLogger(name).setLevel(logging.WARNING)
 
 
-async def _work(app: Leveler, queues: Collection[str]) -> int:
+async def _work(app: Leveler, queues: Collection[str], line: Line | None) -> int:
+    from leveler.worker import work
+
+    if line is not None:
+        line.watch(partial(signal.raise_signal, signal.SIGTERM))
     # One of ours, because its idle threads can be told to end: those of the loop's own would keep the process alive.
     threads = ThreadPoolExecutor(thread_name_prefix="leveler-thread")
     asyncio.get_running_loop().set_default_executor(threads)
     consumers: dict[str, Consumer] = {}
-    telling = asyncio.create_task(_tell_when_ready(app, consumers))
+    telling = asyncio.create_task(_tell_when_ready(app, consumers, line))
     try:
-        code = await app.serve(queues)
+        async with app:
+            code = await work(app._started(), app._state, queues, line)
     finally:
         telling.cancel()
     for name, consumer in consumers.items():
@@ -109,12 +146,12 @@ async def _work(app: Leveler, queues: Collection[str]) -> int:
     return code
 
 
-async def _tell_when_ready(app: Leveler, consumers: dict[str, Consumer]) -> None:
+async def _tell_when_ready(app: Leveler, consumers: dict[str, Consumer], line: Line | None) -> None:
     """`consumers` outlive their drain, and know what they did."""
     await _until(lambda: app._runtime is not None and bool(app._runtime.consumers), INFINITE)
     consumers.update(app._started().consumers)
     await _until(lambda: app.health().ready, INFINITE)
-    say("ready")
+    say("ready") if line is None else line.ready()
 
 
 def _described(queue: str, settings: Settings) -> str:

@@ -40,6 +40,7 @@ def load(
     *,
     broker: str | None = None,
     listen: str | None = None,
+    processes: str | None = None,
     connecting: bool = True,
 ) -> Settings:
     """The settings that hold.
@@ -49,12 +50,14 @@ def load(
         file: the file to read, whatever ``LEVELER_CONFIG`` names; None = that one, or leveler.yaml if there is one.
         broker: URL of the default broker, whatever anybody else says: the command line's.
         listen: where to listen, the same way.
+        processes: how many there are to be, the same way.
         connecting: False: nobody will connect. What is said about brokers is not read, so their secrets may be missing.
 
     Raises:
         ConfigError: one line for each thing that is wrong: where, what was expected, and what may have been meant.
     """
-    return _effective(code, _voices(file, broker, listen, connecting=connecting), connecting=connecting)[0]
+    words = {"broker": broker, "listen": listen, "processes": processes}
+    return _effective(code, _voices(file, words, connecting=connecting), connecting=connecting)[0]
 
 
 def explain(
@@ -71,7 +74,7 @@ def explain(
     Raises:
         ConfigError: as `load` does.
     """
-    settings, said = _effective(code, _voices(file, broker, None, connecting=True), connecting=True)
+    settings, said = _effective(code, _voices(file, {"broker": broker}, connecting=True), connecting=True)
     shown = replace(
         settings,
         queues={**{name: QueueSettings() for name in queues}, **settings.queues},
@@ -80,13 +83,13 @@ def explain(
     return list(rows(shown, said))
 
 
-def _voices(file: str | FilePath | None, broker: str | None, listen: str | None, *, connecting: bool) -> list[Voice]:
-    """The weaker first."""
+def _voices(file: str | FilePath | None, words: Mapping[str, str | None], *, connecting: bool) -> list[Voice]:
+    """The weaker first; `words` are the command line's."""
     found = _find(file)
     voices = [] if found is None else [read_file(found)]
     voices.append(read_environment())
-    if words := {word: said for word, said in (("broker", broker), ("listen", listen)) if said is not None}:
-        voices.append(_command_line(words))
+    if given := {word: said for word, said in words.items() if said is not None}:
+        voices.append(_command_line(given))
     if not connecting:
         voices = [voice.without_brokers() for voice in voices]
     if found is not None:

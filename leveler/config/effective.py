@@ -14,7 +14,16 @@ from leveler.config.words import is_name
 from leveler.consumer.limits import BreakerPolicy
 from leveler.discovery import adapter_type
 from leveler.errors import ConfigError
-from leveler.settings import Adaptive, BrokerSettings, ConsumerSettings, LimitSettings, QueueSettings, Settings
+from leveler.monitor.address import Address
+from leveler.settings import (
+    Adaptive,
+    BrokerSettings,
+    ConsumerSettings,
+    LimitSettings,
+    Processes,
+    QueueSettings,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -62,8 +71,15 @@ def combine(code: Settings, said: Sequence[Said]) -> tuple[Settings, list[Proble
     brokers = code.brokers
     for one in said:  # not merged before: a new URL ends what was said about the old one
         brokers = section("brokers", one.words, brokers, BrokerSettings, _broker)
+    processes = code.processes
+    if (given := words.get("processes")) is not None:
+        try:
+            processes = _over(Processes.of(code.processes), given)
+        except ConfigError as error:
+            problems.append(_blame(("processes",), str(error), said))
     settings = replace(
         _over(code, {key: words[key] for key in _ALONE if key in words}),
+        processes=processes,
         brokers=brokers,
         downstreams=section("downstreams", words, code.downstreams, LimitSettings, _limits),
         queues=section("queues", words, code.queues, QueueSettings, _queue),
@@ -89,6 +105,10 @@ def mismatches(settings: Settings, said: Sequence[Said], *, connecting: bool) ->
             yield _no_such(("consumers", name, "downstream"), consumer.downstream, settings.downstreams, said)
     if settings.is_open_to_all:
         yield _blame(("listen",), "other hosts could read it: give a listen_token, or listen on 127.0.0.1", said)
+    try:
+        Address.of(settings.listen or "127.0.0.1:0").further(Processes.of(settings.processes).max - 1)
+    except ConfigError as error:
+        yield _blame(("listen",), f"with {Processes.of(settings.processes).max} processes {error}", said)
     if not connecting:
         return
     for name, queue in settings.queues.items():

@@ -18,6 +18,7 @@ from leveler.settings import (
     BrokerSettings,
     ConsumerSettings,
     LimitSettings,
+    Processes,
     QueueSettings,
     Settings,
 )
@@ -73,12 +74,18 @@ class _Process:
     drain_timeout_seconds: float
     listen: str | None
     listen_token: str | None
+    processes: Processes
 
     @classmethod
     def of(cls, settings: Settings) -> _Process:
         token = None if settings.listen_token is None else "***"
         return cls(
-            settings.shown_store, settings.send_timeout_seconds, settings.drain_timeout_seconds, settings.listen, token
+            settings.shown_store,
+            settings.send_timeout_seconds,
+            settings.drain_timeout_seconds,
+            settings.listen,
+            token,
+            Processes.of(settings.processes),
         )
 
 
@@ -109,6 +116,8 @@ def _row(path: Path, value: str, said: Sequence[Said], *, origin: str) -> Row:
 def _in_words(field: str, value: Any) -> str:
     if isinstance(value, Adaptive):
         return f"{{min: {value.min}, max: {value.max}, algorithm: {value.algorithm}}}"
+    if isinstance(value, Processes):
+        return str(value.max) if value.min == value.max else f"{{min: {value.min}, max: {value.max}}}"
     if field in _CODE_ONLY:
         return ", ".join(one.__name__ for one in value) if isinstance(value, tuple) else type(value).__name__
     if field.endswith("_per_second"):

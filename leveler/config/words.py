@@ -30,6 +30,7 @@ _SHORTEST_TOKEN: Final = 16
 _TOKEN = re.compile(rf"[!-~]{{{_SHORTEST_TOKEN},}}")
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]+)?)%")
+_RANGE = re.compile(r"([0-9]+)\s*-\s*([0-9]+)")
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 
 
@@ -160,6 +161,26 @@ class ConcurrencyWords(Words):
         return value if isinstance(value, Mapping) else {"max": value, "algorithm": "fixed"}
 
 
+class ProcessesWords(Words):
+    """``4`` is short for ``{min: 4, max: 4}``, and ``1-8`` for ``{min: 1, max: 8}``."""
+
+    min: Count | None = None
+    max: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            return value
+        text = str(value).strip()
+        if isinstance(value, bool) or not (words := _RANGE.fullmatch(text) or _WHOLE.fullmatch(text)):
+            raise _wrong(EXPECTED, "a whole number, or a range such as 1-8 or {min: 1, max: 8}")
+        least, most = words.groups() or (text, text)
+        if int(least) < 1:
+            raise _wrong(EXPECTED, "1 or more")
+        return {"min": least, "max": most}
+
+
 class BreakerWords(Words):
     """``true`` is short for all of it as it is by default."""
 
@@ -240,6 +261,7 @@ class Given(Words):
     drain_timeout: Duration | None = None
     listen: Listen | None = None
     listen_token: Token | None = None
+    processes: ProcessesWords | None = None
 
 
 #: Sections whose keys are names that users choose.
@@ -254,6 +276,7 @@ _INNER: Final[Mapping[str, type[Words]]] = {
     "rate": RateWords,
     "concurrency": ConcurrencyWords,
     "breaker": BreakerWords,
+    "processes": ProcessesWords,
 }
 
 

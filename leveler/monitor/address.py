@@ -39,6 +39,17 @@ class Address(NamedTuple):
         """Whether only this host can reach it."""
         return names_this_host(self.host)
 
+    def further(self, count: int) -> Self:
+        """So many ports on, where the next workers listen; any that is free is so for each of them.
+
+        Raises:
+            ConfigError: there are no more.
+        """
+        port = self.port + count if self.port else 0
+        if port > _MOST:
+            raise ConfigError(f"the last port would be {port}: expected {_MOST} or less")
+        return self._replace(port=port)
+
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
