@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
@@ -31,10 +31,10 @@ class Recipe:
 
     #: For worker 1, 2, 3 ...
     command: Callable[[int], Sequence[str]]
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     folder: str
     #: Who shows it may read their figures.
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
 
 
 class Supervisor:

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
+from math import ceil
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from leveler.consumer.limits import Figures
 from leveler.monitor.useful import CALM_SECONDS, Load, Useful, Way, together, useful
+from leveler.supervisor.scaling import Scaling, ScalingPolicy
 
 LOAD = Load(backlog=6000, seconds_each=0.1, target_wait_seconds=300.0)
 
@@ -171,8 +173,9 @@ class World:
     start_seconds: float = 45.0
     stale_seconds: float = 30.0
     every_seconds: float = 15.0
-    #: It has a tolerance, and looks back before it stops anybody, as Kubernetes does; else it obeys at once.
-    patient: bool = True
+    #: "Kubernetes", with a tolerance, and a look back before it stops anybody; or one that "obeys at once"; or
+    #: "leveler", the one of ``leveler run --processes``.
+    scaler: str = "Kubernetes"
 
     now: float = 0.0
     ready: float = 0.0
@@ -245,19 +248,34 @@ class World:
         )
         return [useful([way(limits, load, calm_seconds=self.now - worker.calm_since)]) for worker in up]
 
+    def __post_init__(self) -> None:
+        self.scaling = Scaling(self.least, self.most, ScalingPolicy())
+        if self.scaler == "leveler":  # starts processes on its own host, and asks them when it decides
+            self.start_seconds, self.stale_seconds = 2.0, 0.0
+            self._be(self.least)
+
+    @property
+    def settles(self) -> bool:
+        """It leaves them as they are when nothing changes."""
+        return self.scaler != "obeys at once"
+
     def _scale(self) -> None:
         self.seen.append((self.now, clamped(self._told())))
         while len(self.seen) > 1 and self.seen[1][0] <= self.now - self.stale_seconds:
             self.seen.popleft()
         now = len(self.workers)
         value = self.seen[0][1] if self.seen[0][0] <= self.now - self.stale_seconds else None
+        if self.scaler == "leveler":
+            useful = None if value is None else ceil(value)
+            self._be(self.scaling.wanted(self.now, [useful], there=now))
+            return
         if value is None:  # nobody answers: as many as there are, or the first one, if there is anything to do
             wanted = max(now, 1 if self.ready else 0)
-        elif self.patient and now and abs(value / now - 1) <= 0.1:
+        elif self.settles and now and abs(value / now - 1) <= 0.1:
             wanted = now
         else:
             wanted = -int(-value // 1)
-        if self.patient:
+        if self.settles:
             self.wanted.append((self.now, wanted))
             while self.wanted[0][0] < self.now - 300:
                 self.wanted.popleft()
@@ -290,7 +308,7 @@ def turns(counts: Sequence[int]) -> int:
 def assert_settled(world: World) -> None:
     """It goes up once and down once and stays. Who obeys at once starts and stops the last one, and no other."""
     last = world.counts[-3600:]
-    if world.patient:
+    if world.settles:
         assert (changes(last), turns(world.counts)) in ((0, 0), (0, 1))
     assert max(last) - min(last) <= 1
 
@@ -305,16 +323,17 @@ def steady(per_second: float) -> Callable[[float], float]:
     return lambda now: per_second
 
 
-SCALERS = pytest.mark.parametrize("patient", [True, False], ids=["patient", "obeys at once"])
+OTHERS = pytest.mark.parametrize("scaler", ["Kubernetes", "obeys at once"])
+SCALERS = pytest.mark.parametrize("scaler", ["Kubernetes", "obeys at once", "leveler"])
 
 
 @SCALERS
 @pytest.mark.parametrize("arrivals", [steady, noisy])
 @pytest.mark.parametrize("workers", [0.3, 1.0, 2.5, 7.2, 20.4])
 def test_it_settles_at_as_many_as_what_arrives_keeps_busy(
-    workers: float, arrivals: Callable[[float], Callable[[float], float]], patient: bool
+    workers: float, arrivals: Callable[[float], Callable[[float], float]], scaler: str
 ) -> None:
-    world = World(patient=patient)
+    world = World(scaler=scaler)
     world.run(3 * 3600, arrivals(workers * 80))  # 8 places, 0.1 s: one does 80 a second
 
     assert_settled(world)
@@ -323,8 +342,8 @@ def test_it_settles_at_as_many_as_what_arrives_keeps_busy(
 
 
 @SCALERS
-def test_a_burst_gets_what_works_it_off_in_time_and_then_the_least_is_left(patient: bool) -> None:
-    world = World(patient=patient)
+def test_a_burst_gets_what_works_it_off_in_time_and_then_the_least_is_left(scaler: str) -> None:
+    world = World(scaler=scaler)
     world.run(600, steady(8))
     assert world.counts[-1] == 1
 
@@ -336,13 +355,13 @@ def test_a_burst_gets_what_works_it_off_in_time_and_then_the_least_is_left(patie
     done_at = next(at for at, wait in enumerate(world.waits[600:]) if wait == 0)
     assert done_at <= 2 * world.target_wait_seconds + 5 * 60  # it doubles once a minute at most
     assert world.counts[-1] == 1
-    assert not patient or turns(world.counts) == 1
+    assert not world.settles or turns(world.counts) == 1
 
 
 @SCALERS
 @pytest.mark.parametrize("knee", [3.0, 20.0, 100.0])
-def test_nobody_is_added_beyond_what_the_downstream_bears(knee: float, patient: bool) -> None:
-    world = World(adaptive=True, knee=knee, places=8, patient=patient)
+def test_nobody_is_added_beyond_what_the_downstream_bears(knee: float, scaler: str) -> None:
+    world = World(adaptive=True, knee=knee, places=8, scaler=scaler)
     world.run(3 * 3600, steady(5 * knee / world.LATENCY_SECONDS))  # five times what it serves
 
     enough = knee / world.places
@@ -353,8 +372,8 @@ def test_nobody_is_added_beyond_what_the_downstream_bears(knee: float, patient: 
 
 
 @SCALERS
-def test_when_the_downstream_can_do_less_nobody_comes_and_when_it_recovers_the_backlog_is_done(patient: bool) -> None:
-    world = World(adaptive=True, knee=80.0, places=8, patient=patient)
+def test_when_the_downstream_can_do_less_nobody_comes_and_when_it_recovers_the_backlog_is_done(scaler: str) -> None:
+    world = World(adaptive=True, knee=80.0, places=8, scaler=scaler)
     world.run(3600, steady(400))
     before = world.counts[-1]
 
@@ -369,16 +388,16 @@ def test_when_the_downstream_can_do_less_nobody_comes_and_when_it_recovers_the_b
 
 
 @SCALERS
-def test_of_a_rate_each_worker_brings_its_own(patient: bool) -> None:
-    world = World(rate=10.0, patient=patient)
+def test_of_a_rate_each_worker_brings_its_own(scaler: str) -> None:
+    world = World(rate=10.0, scaler=scaler)
     world.run(3 * 3600, steady(45.0))
     assert 5 <= world.counts[-1] <= 6
     assert_settled(world)
 
 
-@SCALERS
-def test_from_none_it_comes_back_for_one_message_and_goes_again(patient: bool) -> None:
-    world = World(least=0, patient=patient)
+@OTHERS
+def test_from_none_it_comes_back_for_one_message_and_goes_again(scaler: str) -> None:
+    world = World(least=0, scaler=scaler)
     world.run(600, steady(0))
     assert world.counts[-1] == 0
 
@@ -389,16 +408,23 @@ def test_from_none_it_comes_back_for_one_message_and_goes_again(patient: bool) -
     assert (world.counts[-1], world.ready) == (0, 0)
 
 
-@SCALERS
+@OTHERS
 @pytest.mark.parametrize("late_seconds", [15.0, 110.0])
 @pytest.mark.parametrize("every_seconds", [5.0, 60.0])
 def test_a_late_scaler_goes_up_once_and_down_once_and_stays(
-    late_seconds: float, every_seconds: float, patient: bool
+    late_seconds: float, every_seconds: float, scaler: str
 ) -> None:
     half = late_seconds / 2
-    world = World(start_seconds=half, stale_seconds=half, every_seconds=every_seconds, patient=patient)
+    world = World(start_seconds=half, stale_seconds=half, every_seconds=every_seconds, scaler=scaler)
     world.run(3 * 3600, steady(800.0))
 
     assert_settled(world)
     assert 10 <= world.counts[-1] <= 11
     assert max(world.counts) <= max(world.backlogs) / (80 * world.target_wait_seconds) + 1
+
+
+def test_on_one_host_workers_may_take_long_to_start() -> None:
+    world = World(scaler="leveler")
+    world.start_seconds = 110.0
+    world.run(3 * 3600, noisy(7.2 * 80))
+    assert_settled(world)
