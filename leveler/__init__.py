@@ -40,6 +40,7 @@ The tour, in the order in which a message travels:
     events.py                   named moments for metrics and tests
     wording.py                  text that may be anybody's, in a line of ours
     monitor/                    the figures of a running app: over HTTP, for Prometheus, for ``leveler top``
+    supervisor/                 several worker processes, as many as are useful
     blocking.py                 the same sends, without an event loop
     cli/, demo/                 the command, one file each; a burst to look at
     testing/                    for users' tests and for adapters: TestApp, the contract suite, the model, faults

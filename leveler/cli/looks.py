@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any, Final, NamedTuple
 
@@ -29,10 +29,12 @@ class Looks:
 
     Args:
         watcher: looks.
+        maybe: where there need not be anybody.
     """
 
-    def __init__(self, watcher: Watcher) -> None:
+    def __init__(self, watcher: Watcher, maybe: Collection[str] = ()) -> None:
         self._watcher = watcher
+        self._maybe = maybe
         self.workers: Mapping[str, AppFigures] = {}
         self.unreadable: Mapping[str, Unreadable] = {}
         self.flows: Mapping[str, QueueFlow] = {}
@@ -42,7 +44,9 @@ class Looks:
     def again(self) -> None:
         found, before = self._watcher.look(), self.workers
         self.workers = {url: one for url, one in found.items() if isinstance(one, AppFigures)}
-        self.unreadable = {url: one for url, one in found.items() if isinstance(one, Unreadable)}
+        self.unreadable = {
+            url: one for url, one in found.items() if isinstance(one, Unreadable) and url not in self._maybe
+        }
         self.flows, self.limits = flows(before, self.workers), limits(self.workers)
         if before:
             for name, flow in self.flows.items():

@@ -52,6 +52,7 @@ class Prefixed(io.TextIOWrapper):
 
     def __init__(self, stream: TextIO, prefix: str) -> None:
         super().__init__(stream.buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
+        self._stream = stream  # which would close the file if nobody kept it
         self._prefix = prefix
         self._is_inside = False  # a line that has not ended yet
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -35,13 +35,14 @@ def top(
 ) -> None:
     """Watch running workers: what arrives, waits, runs, completes and dies, and what holds it back.
 
-    A worker shows its figures where 'leveler run --listen HOST:PORT' or the setting 'listen' says. Where it asks for a
-    token, that of the setting 'listen_token' is sent.
+    A worker shows its figures where 'leveler run --listen HOST:PORT' or the setting 'listen' says; where 'processes'
+    are several, all are looked at. Where it asks for a token, that of the setting 'listen_token' is sent.
     """
     from leveler.cli.looks import Looks
 
     pause_seconds = max(_SHORTEST_SECONDS, seconds("--every", every) or 0.0)
-    looks = Looks(_watcher(url or [], Source(config=config)))
+    watcher, maybe = _watcher(url or [], Source(config=config))
+    looks = Looks(watcher, maybe)
     looks.again()
     with _shown(as_json=json, live=not once) as show:
         try:
@@ -58,14 +59,20 @@ def top(
         raise typer.Exit(FAILED)
 
 
-def _watcher(urls: Sequence[str], source: Source) -> Watcher:
-    from leveler.monitor.watcher import Watcher
+def _watcher(urls: Sequence[str], source: Source) -> tuple[Watcher, Collection[str]]:
+    """And of its endpoints those where somebody is or is not, as it is useful."""
+    from leveler.monitor.address import Address
+    from leveler.monitor.watcher import Watcher, endpoint_url
+    from leveler.settings import Processes
 
     settings = source.loaded().settings(connecting=False)
-    named = list(urls) or ([settings.listen] if settings.listen is not None else [])
-    if not named:
+    if urls:
+        return Watcher(urls, settings.listen_token), ()
+    if settings.listen is None:
         raise ConfigError("which worker? Name its endpoint, such as 127.0.0.1:9464, or set 'listen' in leveler.yaml")
-    return Watcher(named, settings.listen_token)
+    first, many = Address.of(settings.listen), Processes.of(settings.processes)
+    found = [endpoint_url(str(first.further(count))) for count in range(many.max)]
+    return Watcher(found, settings.listen_token), found[many.min :]
 
 
 @contextmanager

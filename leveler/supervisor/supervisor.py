@@ -88,9 +88,9 @@ class Supervisor:
     def stop(self) -> None:
         """All of them drain; the second time they give everything back at once."""
         if self._crew.is_stopping:
-            log.info("a second signal: passed on to %s", _workers(len(self._children)))
+            log.info("a second signal is passed on to %s", _workers(len(self._children)))
         else:
-            log.info("stopping: %s to end; a second signal is passed on, too", _workers(len(self._children)))
+            log.info("stopping %s; a second signal is passed on, too", _workers(len(self._children)))
         self._crew.stop()
         self._news.set()
 

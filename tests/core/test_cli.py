@@ -1118,5 +1118,5 @@ def test_client_libraries_do_not_tell_of_every_request(
     assert chatty.level == (logging.NOTSET if is_told else logging.WARNING)
 
 
-async def _nothing_to_do(app: Leveler, queues: Collection[str]) -> int:
+async def _nothing_to_do(app: Leveler, queues: Collection[str], line: None) -> int:
     return 0

@@ -20,6 +20,7 @@ from leveler import (
     ConsumerSettings,
     Leveler,
     LimitSettings,
+    Processes,
     QueueSettings,
     RetryPolicy,
     Settings,
@@ -109,6 +110,7 @@ def test_the_example_of_the_readme_holds_word_for_word(write: Write) -> None:
         drain_timeout: 0
         listen: 9464
         listen_token: a-token-of-this-test
+        processes: 1-8
         """
     )
     retry = RetryPolicy(
@@ -151,6 +153,7 @@ def test_the_example_of_the_readme_holds_word_for_word(write: Write) -> None:
         drain_timeout_seconds=0,
         listen="127.0.0.1:9464",
         listen_token="a-token-of-this-test",
+        processes=Processes(min=1, max=8),
     )
 
 
@@ -353,7 +356,8 @@ WRONG_FILES = {
         "zzz: 1",
         [
             "leveler.yaml:1: zzz: unknown key; known are "
-            "broker, brokers, downstreams, queues, consumers, store, send_timeout, drain_timeout, listen, listen_token"
+            "broker, brokers, downstreams, queues, consumers, store, send_timeout, drain_timeout, "
+            "listen, listen_token, processes"
         ],
     ),
     "unknown key of a queue": (
@@ -798,7 +802,8 @@ WRONG_VARIABLES: dict[str, tuple[dict[str, str], list[str]]] = {
         [
             "LEVELER_ZZZ: unknown variable; known are LEVELER_CONFIG, LEVELER_BROKER, LEVELER_BROKERS__..., "
             "LEVELER_DOWNSTREAMS__..., LEVELER_QUEUES__..., LEVELER_CONSUMERS__..., LEVELER_STORE, "
-            "LEVELER_SEND_TIMEOUT, LEVELER_DRAIN_TIMEOUT, LEVELER_LISTEN, LEVELER_LISTEN_TOKEN"
+            "LEVELER_SEND_TIMEOUT, LEVELER_DRAIN_TIMEOUT, LEVELER_LISTEN, LEVELER_LISTEN_TOKEN, "
+            "LEVELER_PROCESSES"
         ],
     ),
     "in small letters": ({"broker": "memory://"}, ["LEVELER_broker: unknown variable; did you mean LEVELER_BROKER?"]),
@@ -1089,6 +1094,7 @@ def test_the_rows_tell_every_setting_its_value_in_words_and_who_said_it(write: W
         Row("drain_timeout", "1m", "code"),
         Row("listen", "none", "default"),
         Row("listen_token", "none", "default"),
+        Row("processes", "1", "default"),
     ]
 
 
@@ -1331,3 +1337,68 @@ def test_the_command_line_says_where_to_listen_and_nothing_shows_the_token(
     assert (app.settings().listen, app.settings().listen_token) == ("0.0.0.0:3", TOKEN)
     assert Row("listen_token", "***", "LEVELER_LISTEN_TOKEN") in app.explain()
     assert TOKEN not in repr(app.settings())
+
+
+# ---- how many processes
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("processes: 4", 4, 4),
+        ("processes: '4'", 4, 4),
+        ("processes: 1-8", 1, 8),
+        ("processes: 2 - 8", 2, 8),
+        ("processes: {min: 2, max: 8}", 2, 8),
+        ("processes: {max: 8}", 1, 8),
+        ("processes:", 1, 1),
+    ],
+)
+def test_processes_are_a_number_or_a_range(write: Write, text: str, least: int, most: int) -> None:
+    write(text)
+    assert Processes.of(load(Settings()).processes) == Processes(min=least, max=most)
+
+
+def test_the_last_one_to_say_how_many_processes_is_heard(write: Write, say: Callable[..., None]) -> None:
+    code = Settings(processes=Processes(min=2, max=3))
+    write("processes: {max: 9}")
+    assert load(code).processes == Processes(min=2, max=9)
+    say(PROCESSES="3-5")
+    assert load(code).processes == Processes(min=3, max=5)
+    assert Row("processes", "{min: 3, max: 5}", "LEVELER_PROCESSES") in explain(code)
+    assert load(code, processes="4").processes == Processes(min=4, max=4)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("processes: 0", "leveler.yaml:1: processes is 0: expected 1 or more"),
+        ("processes: many", "leveler.yaml:1: processes is 'many': expected a whole number, or a range such as 1-8 or "),
+        ("processes: yes", "leveler.yaml:1: processes is true: expected a whole number, or a range"),
+        ("processes: 1.5", "leveler.yaml:1: processes is 1.5: expected a whole number, or a range"),
+        ("processes: [1, 8]", "leveler.yaml:1: processes is a list: expected a whole number, or a range"),
+        ("processes:\n  min: 0\n  max: 2", "leveler.yaml:2: processes.min is 0: expected 1 or more"),
+        ("processes: {mx: 3}", "leveler.yaml:1: processes.mx: unknown key; did you mean 'max'?"),
+        ("processes: 8-1", "leveler.yaml:1: processes: processes.min (8) is above processes.max (1): expected min <= "),
+        ("processes: {min: 3}", "leveler.yaml:1: processes.min: processes.min (3) is above processes.max (1)"),
+        (
+            "processes: 8\nlisten: 65530",
+            "leveler.yaml:2: listen: with 8 processes the last port would be 65537: expected 65535 or less",
+        ),
+    ],
+)
+def test_a_wrong_number_of_processes_is_refused_by_its_key(write: Write, text: str, said: str) -> None:
+    write(text)
+    with pytest.raises(ConfigError) as refused:
+        load(Settings())
+    assert str(refused.value).startswith(said)
+
+
+def test_variables_and_the_command_line_are_refused_by_their_names(say: Callable[..., None]) -> None:
+    with pytest.raises(ConfigError, match=r"^--processes is 'x': expected a whole number, or a range"):
+        load(Settings(), processes="x")
+    say(PROCESSES__MIN="2")
+    with pytest.raises(
+        ConfigError, match=r"^LEVELER_PROCESSES__MIN: unknown variable; did you mean LEVELER_PROCESSES\?"
+    ):
+        load(Settings())

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from leveler import ConsumerSettings, Leveler, LimitSettings, QueueSettings, RetryPolicy, Settings
+from leveler import ConsumerSettings, Leveler, LimitSettings, Processes, QueueSettings, RetryPolicy, Settings
 from leveler.errors import ConfigError
 
 
@@ -69,6 +69,16 @@ WRONG: dict[str, tuple[Callable[[Any], object], str]] = {
         lambda any: Settings(listen_token=any(1234567890123456)),
         "listen_token is a int: expected text",
     ),
+    "words for processes": (
+        lambda any: Settings(processes=any("4")),
+        "processes is '4': expected a whole number or Processes(...)",
+    ),
+    "no process at all": (lambda any: Settings(processes=0), "processes is 0: expected 1 or more"),
+    "a range of processes the wrong way": (
+        lambda any: Processes(min=3, max=2),
+        "processes.min (3) is above processes.max (2): expected min <= max",
+    ),
+    "a range from no process": (lambda any: Processes(min=0, max=2), "processes.min is 0: expected 1 or more"),
     "a lifespan without its decorator": (
         lambda any: Leveler(lifespan=any(_lifespan)),
         "lifespan must make a context manager: write @contextlib.asynccontextmanager above it",

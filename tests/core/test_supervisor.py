@@ -5,19 +5,35 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
+import logging
+import os
+import random
+import sys
 from collections.abc import Collection, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from leveler_memory.adapter import MemoryAdapter, MemoryOptions
 
-from leveler.cli.processes import Words, recipe
+from leveler import Leveler
+from leveler.adapter import Adapter, Capabilities, QueueSpec
+from leveler.cli.processes import Prefixed, Words, recipe
+from leveler.clock import SystemClock
 from leveler.errors import ConfigError
+from leveler.events import Observers
 from leveler.monitor.useful import CALM_SECONDS
-from leveler.settings import Processes, Settings
+from leveler.runtime import Runtime
+from leveler.settings import BrokerSettings, Processes, Settings
 from leveler.supervisor.crew import Crew, Phase, RestartPolicy, Start, Stop
 from leveler.supervisor.line import Line
 from leveler.supervisor.scaling import Scaling, ScalingPolicy
+from leveler.supervisor.sharing import check_sharing
+from leveler.supervisor.supervisor import Recipe, Supervisor
 
 # ---- how many
 
@@ -302,3 +318,136 @@ def test_each_worker_is_told_what_the_supervisor_was_told() -> None:
 def test_nobody_but_a_supervisor_says_whose_worker_this_is(words: str) -> None:
     with pytest.raises(ConfigError, match="--processes instead"):
         Line.of(words)
+
+
+# ---- what several processes cannot share
+
+
+async def look(adapter: Adapter, processes: int = 2) -> None:
+    settings = Settings(processes=processes, brokers={"default": BrokerSettings(adapter=adapter)})
+    app = Leveler(settings=settings)
+
+    @app.consumer("orders")
+    async def handle(order: dict[str, str]) -> None:
+        raise AssertionError("nobody is to be handled")
+
+    runtime = Runtime(
+        app.settings(),
+        app.handlers,
+        clock=SystemClock(),
+        rng=random.Random(1),
+        observers=Observers(),
+        middleware=(),
+        source="/test",
+    )
+    await check_sharing(runtime, ["orders"])
+
+
+class Elsewhere(MemoryAdapter):
+    """As if it were somewhere else."""
+
+    push = False
+
+    async def declare(self, queue: QueueSpec) -> Capabilities:
+        return replace(await super().declare(queue), scope="network", push=self.push)
+
+
+class Called(Elsewhere):
+    push = True
+
+
+def memory(kind: type[MemoryAdapter] = MemoryAdapter) -> MemoryAdapter:
+    return kind("memory://", MemoryOptions(), clock=SystemClock(), deadline_seconds=5.0)
+
+
+def test_a_broker_that_lives_in_one_process_is_refused_by_name() -> None:
+    said = "processes is 2, and queue 'orders' is on broker 'default' .*, which lives in one process"
+    with pytest.raises(ConfigError, match=said):
+        asyncio.run(look(memory()))
+
+
+def test_a_broker_that_calls_its_workers_is_refused_by_name() -> None:
+    said = (
+        "processes is 2, and queue 'orders' is on broker 'default' .*, which calls its workers at an address where only"
+    )
+    with pytest.raises(ConfigError, match=said):
+        asyncio.run(look(memory(Called)))
+
+
+def test_a_broker_that_several_share_is_not() -> None:
+    asyncio.run(look(memory(Elsewhere)))
+
+
+# ---- a worker's lines
+
+
+def test_each_line_of_a_worker_begins_with_its_number_however_it_is_written() -> None:
+    raw = io.BytesIO()
+    out = Prefixed(io.TextIOWrapper(raw, encoding="utf-8", errors="backslashreplace"), "[7] ")
+    print("one", "two", file=out)
+    print("be", end="", file=out)
+    assert raw.getvalue().count(b"\n") == 1  # a line is written at once
+    print("gun", file=out)
+    print("a\n\nb", file=out)
+    print("", end="", file=out)
+    print("\ud800", file=out)
+    assert raw.getvalue().decode() == "[7] one two\n[7] begun\n[7] a\n[7] \n[7] b\n[7] \\ud800\n"
+
+
+# ---- processes that are no workers
+
+
+def supervisor(script: str, **words: Any) -> Supervisor:
+    """Of processes that take no time to start; each runs `script` and ends with its supervisor."""
+    made = Recipe(command=lambda number: [sys.executable, "-ISc", script], environment={}, folder="/")
+    return Supervisor(Processes.of(2), made, on_ready=lambda: None, **words)
+
+
+async def said(caplog: pytest.LogCaptureFixture, text: str, times: int = 1) -> None:
+    caplog.set_level(logging.INFO, "leveler")
+    async with asyncio.timeout(60):
+        while sum(text in message for message in caplog.messages) < times:  # noqa: ASYNC110  # nobody would tell us
+            await asyncio.sleep(0.01)
+
+
+SLEEPS = "import time; time.sleep(600)"
+ENDS_WITH_IT = "import socket, sys; socket.socket(fileno=int(sys.argv[-1].partition(':')[2])).recv(1)"
+
+
+def test_who_is_told_to_stop_while_it_is_started_does() -> None:
+    async def story() -> int:
+        kept = supervisor(SLEEPS)
+        running = asyncio.create_task(kept.run())
+        await asyncio.sleep(0)  # it has been ordered, and is not there yet
+        await asyncio.sleep(0)
+        kept.stop()
+        return await running
+
+    assert asyncio.run(story()) == 0
+
+
+def test_where_no_process_can_be_started_it_is_tried_again(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> int:
+        made = Recipe(command=lambda number: ["/no/such/program"], environment={}, folder="/")
+        policy = RestartPolicy(pause_seconds=0.01)
+        kept = Supervisor(Processes.of(2), made, on_ready=lambda: None, restart=policy)
+        running = asyncio.create_task(kept.run())
+        await said(caplog, "worker 1 could not be started: ", 2)
+        kept.stop()
+        return await running
+
+    assert asyncio.run(story()) == 0
+
+
+def test_a_supervisor_that_breaks_down_lets_its_workers_drain_first(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        running = asyncio.create_task(supervisor(ENDS_WITH_IT).run())
+        await said(caplog, "worker 1: process ")
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        pid = int(caplog.messages[-1].rpartition(" ")[2])
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+    asyncio.run(story())
