@@ -31,7 +31,6 @@ async def work(runtime: Runtime, state: Any, only: Collection[str] | None, line:
     """
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
-    signals = 0
 
     def begin() -> None:
         if stop.is_set():
@@ -43,16 +42,18 @@ async def work(runtime: Runtime, state: Any, only: Collection[str] | None, line:
         log.info("stopping: %s; a second signal gives everything back at once", waits)
         stop.set()
 
-    def on_signal() -> None:
-        nonlocal signals
-        signals += 1
-        if signals == 1:
-            begin()
-        else:
-            log.info("a second signal: everything goes back at once")
-            runtime.hurry()
+    def hurry() -> None:
+        log.info("a second signal: everything goes back at once")
+        begin()
+        runtime.hurry()
 
-    def on_gone() -> None:  # is no signal: one that was sent before, or comes yet, is the first
+    def on_signal() -> None:
+        if stop.is_set() and line is None:  # else the supervisor says whether it was a second one
+            hurry()
+        else:
+            begin()
+
+    def on_gone() -> None:
         log.warning("the supervisor is gone: nobody would tell this worker to end")
         begin()
 
@@ -60,7 +61,7 @@ async def work(runtime: Runtime, state: Any, only: Collection[str] | None, line:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, on_signal)
         if line is not None:
-            line.watch(on_gone)
+            line.watch(gone=on_gone, hurry=hurry)
         try:
             await runtime.consume(only, state)
             if line is not None:

@@ -128,7 +128,8 @@ async def _work(app: Leveler, queues: Collection[str], line: Line | None) -> int
     from leveler.worker import work
 
     if line is not None:
-        line.watch(partial(signal.raise_signal, signal.SIGTERM))
+        end = partial(signal.raise_signal, signal.SIGTERM)
+        line.watch(gone=end, hurry=end)
     # One of ours, because its idle threads can be told to end: those of the loop's own would keep the process alive.
     threads = ThreadPoolExecutor(thread_name_prefix="leveler-thread")
     asyncio.get_running_loop().set_default_executor(threads)

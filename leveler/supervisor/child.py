@@ -8,9 +8,11 @@ import socket
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Self
+from typing import Final, Self
 
-_MOST_BYTES = 4096
+from leveler.supervisor.line import HURRY
+
+_MOST_BYTES: Final = 4096
 
 
 class Child:
@@ -55,8 +57,7 @@ class Child:
         ours.setblocking(False)
         with theirs:
             try:
-                # A session of its own: what a terminal or a process manager says to the whole group is said to us, and
-                # reaches a worker once, by way of us.
+                # A session of its own: a terminal speaks to us, and no worker reads from it or is stopped by it.
                 process = await asyncio.create_subprocess_exec(
                     *(*command, "--worker", f"{number}:{theirs.fileno()}"),
                     env=environment,
@@ -78,6 +79,11 @@ class Child:
         """SIGTERM, whatever we were told: while it starts, SIGINT would end it with a traceback."""
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
+
+    def hurry(self) -> None:
+        """What a second signal is to a worker by itself."""
+        with suppress(OSError):  # it has just ended
+            self._line.send(f"{HURRY}\n".encode())
 
     async def ended(self) -> int:
         """Its exit code, when it has ended and all that it told was heard. Where this is cancelled it drains first."""

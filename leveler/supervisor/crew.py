@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import Final
 
 WRONG_INPUT: Final = 2
-#: A worker understands two: drain, and give everything back at once.
+#: A worker is told two things: to drain, and to give everything back at once.
 _MOST_TOLD: Final = 2
 
 
@@ -69,9 +69,19 @@ class Start:
 
 @dataclass(frozen=True)
 class Stop:
-    """Tell worker `number` once (more) to stop."""
+    """Let worker `number` drain."""
 
     number: int
+
+
+@dataclass(frozen=True)
+class Hurry:
+    """Let worker `number`, which drains, give everything back at once."""
+
+    number: int
+
+
+Order = Start | Stop | Hurry
 
 
 class Crew:
@@ -96,7 +106,7 @@ class Crew:
 
     # What is to be done
 
-    def orders(self, now: float) -> Iterator[Start | Stop]:
+    def orders(self, now: float) -> Iterator[Order]:
         """Each one is given once."""
         for number in range(1, self._most_now() + 1):
             member = self._members.setdefault(number, _Member())
@@ -107,7 +117,7 @@ class Crew:
             told = max(self._told, int(number > self.wanted))
             if member.phase is not Phase.OFF and member.told < told:
                 member.told += 1
-                yield Stop(number)
+                yield Stop(number) if member.told == 1 else Hurry(number)
 
     def next_at(self) -> float:
         """When there is something to be done, if nothing happens before."""
@@ -172,9 +182,9 @@ class Crew:
 
     # What is there
 
-    def told(self, number: int) -> int:
-        """How often the process of this worker was to be told to stop."""
-        return self._members[number].told
+    def is_told(self, number: int) -> bool:
+        """Whether the process of this worker was to be told to stop."""
+        return self._members[number].told > 0
 
     def count(self, phase: Phase) -> int:
         """Of those that are to stay, so many have come at least so far."""

@@ -1,7 +1,10 @@
 """Line: what a worker and its supervisor tell each other, over a pair of sockets whose one end the worker inherits.
 
-worker -> supervisor    ``begun`` and where it shows its figures, if it does; ``ready``
-supervisor -> worker    nothing: but when it is gone, however it ended, the line ends
+    worker -> supervisor    ``begun`` and where it shows its figures, if it does; ``ready``
+    supervisor -> worker    ``hurry``: everything back at once. When it is gone, however it ended, the line ends
+
+That a worker is to drain, it hears as SIGTERM, which works while it starts, too. But it is not the second SIGTERM that
+makes it hurry: a terminal or a process manager may say to each process what the supervisor passes on besides.
 """
 
 from __future__ import annotations
@@ -17,6 +20,9 @@ from leveler.errors import ConfigError
 
 BEGUN: Final = "begun"
 READY: Final = "ready"
+HURRY: Final = "hurry"
+
+_MOST_BYTES: Final = 4096
 
 _WORDS = re.compile(r"([0-9]{1,9}):([0-9]{1,9})")
 
@@ -55,13 +61,22 @@ class Line:
         """Every consumer is consuming."""
         self._tell(READY)
 
-    def watch(self, gone: Callable[[], object]) -> None:
-        """Call `gone` once on the running loop when the supervisor is gone, and nobody who was to be called before."""
-        asyncio.get_running_loop().add_reader(self._end, self._look, gone)
+    def watch(self, *, gone: Callable[[], object], hurry: Callable[[], object]) -> None:
+        """Call these on the running loop when it is time for it, and not those that were to be called before."""
+        asyncio.get_running_loop().add_reader(self._end, self._read, gone, hurry)
 
-    def _look(self, gone: Callable[[], object]) -> None:
-        asyncio.get_running_loop().remove_reader(self._end)
-        gone()
+    def _read(self, gone: Callable[[], object], hurry: Callable[[], object]) -> None:
+        try:
+            is_there = bool(self._end.recv(_MOST_BYTES))  # it has but one thing to say
+        except BlockingIOError:
+            return
+        except OSError:
+            is_there = False
+        if is_there:
+            hurry()
+        else:
+            asyncio.get_running_loop().remove_reader(self._end)
+            gone()
 
     def _tell(self, words: str) -> None:
         with suppress(OSError):  # it is gone: `watch` says so

@@ -18,7 +18,7 @@ from leveler.monitor.flow import flows
 from leveler.monitor.watcher import Watcher
 from leveler.settings import Processes
 from leveler.supervisor.child import Child
-from leveler.supervisor.crew import Crew, RestartPolicy, Start
+from leveler.supervisor.crew import Crew, RestartPolicy, Start, Stop
 from leveler.supervisor.line import BEGUN, READY
 from leveler.supervisor.scaling import Scaling, ScalingPolicy
 
@@ -103,7 +103,7 @@ class Supervisor:
                 if isinstance(order, Start):
                     tasks.create_task(self._keep(order.number))
                 elif (child := self._children.get(order.number)) is not None:
-                    child.stop()
+                    child.stop() if isinstance(order, Stop) else child.hurry()
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(_in_loop_time(self._crew.next_at())):
                     await self._news.wait()
@@ -120,7 +120,7 @@ class Supervisor:
             return
         self._children[number] = child
         log.info("worker %d: process %d", number, child.pid)
-        for _ in range(self._crew.told(number)):  # while it was started
+        if self._crew.is_told(number):  # while it was started
             child.stop()
         code = await child.ended()
         del self._children[number]

@@ -29,7 +29,7 @@ from leveler.events import Observers
 from leveler.monitor.useful import CALM_SECONDS
 from leveler.runtime import Runtime
 from leveler.settings import BrokerSettings, Processes, Settings
-from leveler.supervisor.crew import Crew, Phase, RestartPolicy, Start, Stop
+from leveler.supervisor.crew import Crew, Hurry, Order, Phase, RestartPolicy, Start, Stop
 from leveler.supervisor.line import Line
 from leveler.supervisor.scaling import Scaling, ScalingPolicy
 from leveler.supervisor.sharing import check_sharing
@@ -94,9 +94,9 @@ def test_whatever_is_useful_the_bounds_hold(
 # ---- which
 
 
-def begun(crew: Crew, now: float = 0.0) -> list[Start | Stop]:
+def begun(crew: Crew, now: float = 0.0) -> list[Order]:
     """Everybody who is to run is ready; the orders that it took."""
-    given: list[Start | Stop] = []
+    given: list[Order] = []
     while orders := [*crew.orders(now)]:
         given += orders
         for order in orders:
@@ -221,7 +221,7 @@ def test_two_signals_reach_each_of_them_and_no_third_one() -> None:
     assert [*crew.orders(1)] == [Stop(1), Stop(2)]
     assert [*crew.orders(1)] == []
     crew.stop()
-    assert [*crew.orders(2)] == [Stop(1), Stop(2)]
+    assert [*crew.orders(2)] == [Hurry(1), Hurry(2)]
     crew.stop()
     assert [*crew.orders(3)] == []
     assert crew.next_at() == float("inf")
@@ -236,7 +236,7 @@ def test_who_goes_already_is_not_hurried_by_the_first_signal() -> None:
     crew.stop()
     assert [*crew.orders(1)] == [Stop(1)]
     crew.stop()
-    assert [*crew.orders(1)] == [Stop(1), Stop(2)]
+    assert [*crew.orders(1)] == [Hurry(1), Hurry(2)]
 
 
 @pytest.mark.parametrize(("codes", "code"), [((0, 0), 0), ((0, 1), 1), ((1, 0), 1), ((0, 3), 1), ((-9, 0), 1)])
@@ -258,7 +258,7 @@ def test_who_is_stopped_before_it_held_anything_leaves_nothing() -> None:
     assert [*crew.orders(0)] == [Start(1)]
     crew.stop()
     assert [*crew.orders(0)] == [Stop(1)]
-    assert crew.told(1) == 1
+    assert crew.is_told(1)
     crew.ended(1, -15, 0)
     assert crew.code == 0
 

@@ -195,12 +195,16 @@ def both_wait(run: Run) -> None:
     until(lambda: len({pid for pid, _, _ in ledger("started")}) == 2)
 
 
-def test_an_interrupt_at_the_terminal_reaches_each_worker_once() -> None:
-    """It goes to the whole group of processes; counted twice it would cut what runs."""
-    with running("--processes", "2") as run:
+def test_what_a_terminal_or_a_process_manager_says_to_all_of_them_counts_once() -> None:
+    """Counted twice it would cut what runs."""
+    port = free_ports()
+    with running("--processes", "2", "--listen", str(port)) as run:
         both_wait(run)
-        os.killpg(run.process.pid, signal.SIGINT)
+        os.killpg(run.process.pid, signal.SIGINT)  # Ctrl-C: the whole group
         run.until_said(r"(\[\d\]) .*stopping: 1 running", 2)
+        for number, pid in enumerate(run.pids()):  # systemd: each process
+            os.kill(pid, signal.SIGTERM)
+            assert status(port + number, "/livez") == 200  # and it has come round since
         Path("go").touch()
         assert run.end() == 0
     assert len(run.said(r"^(\[\d\]) orders: 1 completed, 0 retried")) == 2
