@@ -51,7 +51,7 @@ class Prefixed(io.TextIOWrapper):
     """`stream`, with `prefix` before each line, and each line written at once so that no other gets into it."""
 
     def __init__(self, stream: TextIO, prefix: str) -> None:
-        super().__init__(stream.buffer, encoding=stream.encoding, errors=stream.errors, line_buffering=True)
+        super().__init__(stream.buffer, encoding=stream.encoding, errors=stream.errors)
         self._stream = stream  # which would close the file if nobody kept it
         self._prefix = prefix
         self._is_inside = False  # a line that has not ended yet
@@ -61,6 +61,8 @@ class Prefixed(io.TextIOWrapper):
             begin, end = "" if self._is_inside else self._prefix, "\n" if text.endswith("\n") else ""
             self._is_inside = not end
             super().write(begin + text.removesuffix("\n").replace("\n", f"\n{self._prefix}") + end)
+            if end:  # not at every line break: what stands behind it would be written without its own
+                self.flush()
         return len(text)
 
 

@@ -24,8 +24,11 @@ from leveler.adapter import Capabilities
 from leveler.cli import make
 from leveler.cli.complaint import exit_code
 from leveler.cli.diagnosis import judgement
+from leveler.cli.looks import Looks
 from leveler.cli.run import LogFormatter
+from leveler.cli.source import Source
 from leveler.cli.terminal import age, escaped, one_line, table
+from leveler.cli.top import _watcher
 from leveler.errors import (
     AccessDenied,
     BrokerUnavailable,
@@ -36,6 +39,7 @@ from leveler.errors import (
     QueueNotFound,
 )
 from leveler.message import Death, Message
+from leveler.monitor.watcher import Unreadable
 from leveler.settings import QueueSettings
 
 
@@ -1048,6 +1052,36 @@ def test_only_a_queue_with_a_handler_can_be_run(orders: Cli) -> None:
 
     assert ran.code == 2
     assert "orders, stuck" in ran.err
+
+
+def test_several_processes_at_a_broker_of_one_are_refused_before_anything_starts(cli: Cli) -> None:
+    _module("there")
+
+    ran = cli("run", "there", "--processes", "1-3")
+
+    assert (ran.code, ran.out) == (2, "orders: memory://, concurrency 16\n")
+    assert len(ran.err.splitlines()) == 1
+    assert ran.err.startswith("leveler: processes is 1 to 3, and queue 'orders' is on broker 'default' (memory://)")
+
+
+def test_help_tells_of_processes_and_not_of_what_only_they_are_told(cli: Cli) -> None:
+    ran = cli("run", "--help")
+
+    assert "--processes" in ran.out
+    assert "PORT+1" in ran.out
+    assert "--worker" not in ran.out
+
+
+def test_top_looks_at_all_processes_and_misses_those_that_must_be_there(cli: Cli) -> None:
+    _yaml("listen: 9464\nprocesses: 2-4\n")
+    watcher, maybe = _watcher([], Source())
+    urls = [f"http://127.0.0.1:{port}" for port in (9464, 9465, 9466, 9467)]
+    assert [*watcher.urls] == urls
+
+    watcher.look = lambda: dict.fromkeys(urls, Unreadable("nobody"))  # type: ignore[method-assign]
+    looks = Looks(watcher, maybe)
+    looks.again()
+    assert [*looks.unreadable] == urls[:2]
 
 
 # ---- the terminal
