@@ -1055,9 +1055,9 @@ def test_only_a_queue_with_a_handler_can_be_run(orders: Cli) -> None:
 
 
 def test_several_processes_at_a_broker_of_one_are_refused_before_anything_starts(cli: Cli) -> None:
-    _module("there")
+    _module("alone")
 
-    ran = cli("run", "there", "--processes", "1-3")
+    ran = cli("run", "alone", "--processes", "1-3")
 
     assert (ran.code, ran.out) == (2, "orders: memory://, concurrency 16\n")
     assert len(ran.err.splitlines()) == 1
