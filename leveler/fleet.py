@@ -16,10 +16,9 @@ from leveler.clock import Clock
 from leveler.consumer.limits import FleetRate
 from leveler.consumer.limits.fleet import AHEAD_SECONDS, LATE_SECONDS, PRESENT_SECONDS
 from leveler.discovery import find
-from leveler.errors import LevelerError
 from leveler.events import Observers, RateScopeChanged, log
 from leveler.patience import Unanswered, answer
-from leveler.schedule import Ask
+from leveler.schedule import Ask, Stretch
 
 #: An answer that takes longer counts as none: a start may be as late as that, and the promise says how late.
 PATIENCE_SECONDS: Final = 1.0
@@ -95,8 +94,8 @@ class Fleet:
         was_lost = rate.is_lost
         ask = Ask(self._holder, rate.ask, rate.interval_seconds, AHEAD_SECONDS, LATE_SECONDS, PRESENT_SECONDS)
         try:
-            stretch = await answer(self._store.reserve(name, ask), self._clock, PATIENCE_SECONDS)
-        except (LevelerError, Unanswered) as error:
+            stretch = await self._answer(name, ask)
+        except Exception as error:  # an adapter's bug must not end consumption either
             rate.lose(self._clock.monotonic())
             if not was_lost:
                 log.warning("%s.rate: %s: %s", name, self._local(rate), error)
@@ -107,11 +106,22 @@ class Fleet:
             log.info("%s.rate: %r answers again: %s for all", name, self._store, units.rate(rate.per_second))
             self._tell(name, rate)
 
+    async def _answer(self, name: str, ask: Ask) -> Stretch:
+        asked_at = self._clock.monotonic()
+        stretch = await answer(self._store.reserve(name, ask), self._clock, PATIENCE_SECONDS)
+        # Who stood still meanwhile hears it before the timer that has run out: what was reserved for then has passed.
+        if self._clock.monotonic() > asked_at + PATIENCE_SECONDS:
+            raise Unanswered(f"no answer within {PATIENCE_SECONDS:g} s")
+        return stretch
+
     def _local(self, rate: FleetRate) -> str:
-        return (
-            f"{self._store!r}, which keeps it for all workers, is away: this one keeps to its share, "
-            f"{units.rate(rate.local_per_second)}"
+        share = rate.local_per_second
+        keeps = (
+            f"keeps to its share, {units.rate(share)}"
+            if share
+            else "starts nothing before it has heard how many share it"
         )
+        return f"{self._store!r}, which keeps it for all workers, is away: this one {keeps}"
 
     def _tell(self, name: str, rate: FleetRate) -> None:
         for queue in self._queues[name] if self._observers.present else ():

@@ -270,6 +270,27 @@ def test_nothing_is_asked_for_while_something_else_stands_in_the_way() -> None:
     run(story)
 
 
+def test_the_end_of_a_pause_is_followed_by_an_ask() -> None:
+    """Nobody else looks: there may be no other run whose end would wake who waits."""
+
+    async def story(clock: VirtualClock) -> None:
+        rate = supplied(10.0, Stretch(0.0, 1, 1))
+        gate = Gate("billing", [FixedConcurrency(8), rate], clock)
+        assert gate.try_start(1)
+        gate.pause(3.0)
+        gate.finish(1, 0.0, Verdict.OVERLOAD)
+        waiting = asyncio.create_task(gate.start(1, None))
+        await clock.advance(2.9)
+        assert rate.ask_at == float("inf")
+        await clock.advance(0.2)
+        assert rate.ask_at == float("-inf")
+        rate.supply(Stretch(0.0, 1, 1), clock.monotonic())
+        await quiet()
+        assert waiting.done()
+
+    run(story)
+
+
 def test_a_start_that_another_gate_does_not_let_through_is_not_lost() -> None:
     async def story(clock: VirtualClock) -> None:
         rate = FleetRate(10.0)
@@ -454,6 +475,81 @@ def test_an_answer_that_takes_too_long_counts_as_none() -> None:
         before = len(worker.starts)
         await clock.advance(5.0)  # the late one comes in between
         assert len(worker.starts) - before <= 40.0 * (5.0 + LATE_SECONDS) + 1
+        await worker.die()
+
+    run(story)
+
+
+class Still(MemoryAdapter):
+    """A store whose answer a process hears late: it stood still, as one does that is stopped, and its timers with it."""
+
+    still_seconds = 0.0
+
+    async def reserve(self, rate: str, ask: Ask) -> Stretch:
+        assert isinstance(self.clock, VirtualClock)
+        stretch = await super().reserve(rate, ask)
+        over, self.still_seconds = self.clock.monotonic() + self.still_seconds, 0.0
+        self.clock.call_later(over - self.clock.monotonic(), lambda: None)
+        while self.clock.monotonic() < over:
+            self.clock.fire_next()
+        return stretch
+
+
+@pytest.mark.parametrize(("still_seconds", "used"), [(0.9, True), (3.0, False)])
+def test_what_was_reserved_before_a_process_stood_still_has_passed_when_it_goes_on(
+    still_seconds: float, used: bool
+) -> None:
+    async def story(clock: VirtualClock) -> None:
+        store = Still("memory://", MemoryOptions(), clock=clock, deadline_seconds=2.0)
+        store.still_seconds = still_seconds
+        worker = Worker(store, clock, 40.0)
+        worker.begin()
+        await quiet()
+        assert clock.monotonic() == still_seconds
+        assert (worker.starts != []) is used
+        await clock.advance(5.0)
+        assert len(worker.starts) > 0.8 * 40 * 4  # and it asks again
+        await worker.die()
+
+    run(story)
+
+
+def test_who_was_never_answered_does_not_know_its_share_and_starts_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """Else each of those that start while the store is away would take the whole rate."""
+
+    async def story(clock: VirtualClock) -> None:
+        faults = FaultPlan()
+        worker = Worker(FaultyAdapter(Far(clock), faults), clock, 40.0)
+        with faults.failing("reserve", BrokerUnavailable("read-only")):
+            worker.begin()
+            await clock.advance(10.0)
+            assert worker.starts == []
+            assert worker.gate.credit(1.0) <= 0  # beyond those that wait already
+            assert worker.events == [RateScopeChanged("orders", NAME, False, 0.0)]
+            [line] = worker.fleet.degraded()["orders"]
+            assert line.endswith("is away: this one starts nothing before it has heard how many share it")
+            assert line in caplog.text
+        await clock.advance(2.0)
+        assert len(worker.starts) >= 0.9 * 40 * 1.5
+        assert worker.fleet.degraded() == {}
+        await worker.die()
+
+    run(story)
+
+
+def test_a_bug_in_the_adapter_of_the_store_is_an_answer_that_never_came() -> None:
+    async def story(clock: VirtualClock) -> None:
+        faults = FaultPlan()
+        worker = Worker(FaultyAdapter(Far(clock), faults), clock, 40.0)
+        worker.begin()
+        await clock.advance(1.0)
+        with faults.failing("reserve", RuntimeError("a bug")):
+            await clock.advance(2.0)
+            assert worker.rate.is_lost
+        began = len(worker.starts)
+        await clock.advance(2.0)
+        assert not worker.rate.is_lost
+        assert len(worker.starts) - began >= 0.9 * 40 * 1.5
         await worker.die()
 
     run(story)

@@ -67,6 +67,8 @@ class FleetRate:
         #: When it is worth while to ask, and when there may be something to start.
         self._ask_at = self._free_at = float("-inf")
         self._workers = 1
+        #: Whether the store has ever said how many they are, and whether it is away.
+        self._is_known = self._is_lost = False
         #: What it starts in `BLOCK_SECONDS`: if it is slow, what it reserves beyond that passes.
         self._useful = float("inf")
         self._counted_since, self._counted = float("-inf"), 0
@@ -84,6 +86,8 @@ class FleetRate:
         """What is in hand, and as much more as this worker's share lets it expect."""
         if self._local is not None:
             return self._local.credit(now, horizon_seconds)
+        if self._is_lost:
+            return 0.0
         self._let_pass(now)
         until = now + horizon_seconds
         share = self._interval * self._workers
@@ -164,7 +168,7 @@ class FleetRate:
     @property
     def ask_at(self) -> float:
         """When to `ask` next; infinity: not before `listen` says so."""
-        return self._ask_at if self._wanted or self._owed or self._local is not None else float("inf")
+        return self._ask_at if self._wanted or self._owed or self._is_lost else float("inf")
 
     @property
     def interval_seconds(self) -> float:
@@ -183,6 +187,7 @@ class FleetRate:
             now: when the answer came.
         """
         self._local, self._wanted = None, False
+        self._is_known, self._is_lost = True, False
         self._workers = max(1, stretch.workers)
         self._look_back(now, is_first=stretch.wait_seconds <= 0)
         if stretch.starts:
@@ -199,24 +204,30 @@ class FleetRate:
         self._gate()
 
     def lose(self, now: float) -> None:
-        """Nobody answers. From now on this worker keeps to its share, as far as it knows how many there are."""
+        """Nobody answers. From now on this worker keeps to its share, as far as it knows how many there are.
+
+        One that was never answered starts nothing, or all who begin now would have the whole rate each.
+        """
         self._ask_at = now + AGAIN_SECONDS
-        if self._local is None:
+        if self._is_lost:
+            return
+        self._is_lost = True
+        if self._is_known:
             self._local = Rate(self.local_per_second)
             self._local.start(now, 1)  # what was in hand may have been used just now
             self._hand.clear()
             self._owed, self._wanted = 0, False
-            self._gate()
+        self._gate()
 
     @property
     def is_lost(self) -> bool:
         """Whether the store is away."""
-        return self._local is not None
+        return self._is_lost
 
     @property
     def local_per_second(self) -> float:
         """What this worker may start while the store is away."""
-        return self.per_second / self._workers
+        return self.per_second / self._workers if self._is_known else 0.0
 
     @property
     def _block(self) -> int:

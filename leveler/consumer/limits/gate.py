@@ -227,19 +227,19 @@ class Gate:
             if not future.done():
                 now = self._clock.monotonic()
                 if (wait := self._wait(now)) > 0:
-                    if self.fleet_rate is not None and self._paused_until <= now:
-                        self._tell_want(self.fleet_rate, now)
-                    return self._wake_after(wait)
+                    return self._wake_after(wait if self.fleet_rate is None else self._want(self.fleet_rate, now, wait))
                 for limit in self.limits:
                     limit.start(now, runs)
                 future.set_result(True)
             self._waiters.popleft()
         return None
 
-    def _tell_want(self, fleet: FleetRate, now: float) -> None:
-        """What is started elsewhere is not asked for while nothing could start here anyway."""
-        if all(limit.wait(now) <= 0 for limit in self.limits if limit is not fleet):
+    def _want(self, fleet: FleetRate, now: float, wait: float) -> float:
+        """When to look again. Nothing is reserved for what could not start here anyway: it is asked for afterwards."""
+        others = max(self._paused_until - now, 0.0, *(one.wait(now) for one in self.limits if one is not fleet))
+        if not others:
             fleet.want()
+        return others or wait
 
     def _wake_after(self, seconds: float) -> None:
         if self._timer is not None:
