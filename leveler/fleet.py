@@ -115,13 +115,10 @@ class Fleet:
         return stretch
 
     def _local(self, rate: FleetRate) -> str:
-        share = rate.local_per_second
-        keeps = (
-            f"keeps to its share, {units.rate(share)}"
-            if share
-            else "starts nothing before it has heard how many share it"
-        )
-        return f"{self._store!r}, which keeps it for all workers, is away: this one {keeps}"
+        does = "starts nothing before it has heard how many share it"
+        if share := rate.local_per_second:
+            does = f"keeps to its share, {units.rate(share)}"
+        return f"{self._store!r}, which keeps it for all workers, is away: this one {does}"
 
     def _tell(self, name: str, rate: FleetRate) -> None:
         for queue in self._queues[name] if self._observers.present else ():

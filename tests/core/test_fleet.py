@@ -481,7 +481,7 @@ def test_an_answer_that_takes_too_long_counts_as_none() -> None:
 
 
 class Still(MemoryAdapter):
-    """A store whose answer a process hears late: it stood still, as one does that is stopped, and its timers with it."""
+    """A store whose answer is heard late, because the process stood still, and its timers with it."""
 
     still_seconds = 0.0
 

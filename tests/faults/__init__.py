@@ -10,5 +10,6 @@ worker.py     the process under test
 sender.py     the process that sends
 harness.py    starts them, makes it happen as a seed decides, waits until all is drained
 flight.py     what was in flight at each fault, and how soon work went on
+fleet.py      whether workers who have one rate together kept to it
 checker.py    lost, phantom, duplicated, stuck, over-delivered, out of order, innocent dead
 """

@@ -33,6 +33,7 @@ def main() -> int:
     words.add_argument("--seed", type=int, action="append", help="repeat it for several runs")
     words.add_argument("--kind", action="append", default=[], help="only this kind of fault; may be repeated")
     words.add_argument("--ordered", action="store_true")
+    words.add_argument("--fleet-rate", type=float, default=0.0, help="starts a second of all workers together")
     words.add_argument("--as", dest="wish", choices=("any", "container", "process"), default="any", help="its server")
     words.add_argument("--plant", choices=PLANTS, default="", help="plant this bug; the run must fail")
     words.add_argument("--json", type=Path, help="write the figures here, too")
@@ -52,6 +53,7 @@ def main() -> int:
             killers=given.killers,
             poison_share=given.poison,
             ordered=given.ordered,
+            fleet_per_second=given.fleet_rate,
             plant=given.plant,
             kinds=tuple(given.kind),
         )
@@ -139,6 +141,8 @@ def report(subject: str, plan: Plan, outcome: Outcome) -> str:
         "time": f"{outcome.seconds:.0f} s",
     }
     title = f"{subject}{' ordered' if plan.ordered else ''}, seed {plan.seed}"
+    if plan.fleet_per_second:
+        title += f", {plan.fleet_per_second:g}/s in all"
     if plan.plant:
         title += f", planted: {plan.plant}"
     lines = [title, *(f"  {name:<30} {value}" for name, value in rows.items())]

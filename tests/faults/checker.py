@@ -11,6 +11,7 @@ unreported       a loss that no worker has spoken of
 over-delivered   started more often than max_deliveries
 innocent dead    a good message among the dead letters, though not every run that it had alone was hit by a fault
 wrong end        poison that did not end as it must, or with another reason
+above the rate   more starts than the fleet's rate allows, or than a share of it while the store is away
 out of order     in an ordered queue: first effects of one key not in the order of sending, or runs that overlap
 """
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tests.faults.doubt import NO_DOUBT, Doubt
+from tests.faults.fleet import excesses
 from tests.faults.flight import Flight, Recovery, flight_of
 from tests.faults.ledger import (
     ACKED,
@@ -68,6 +70,7 @@ class Verdict:
     unlucky: list[str] = field(default_factory=list[str])
     wrong_end: list[str] = field(default_factory=list[str])
     out_of_order: list[str] = field(default_factory=list[str])
+    above_rate: list[str] = field(default_factory=list[str])
     started_after_signal: list[str] = field(default_factory=list[str])
     #: Settlements of what was not started that began, and of whose end nobody has told.
     cut_short: int = 0
@@ -104,6 +107,7 @@ class Verdict:
             "innocent dead": len(self.innocent_dead),
             "wrong end": len(self.wrong_end),
             "out of order": len(self.out_of_order),
+            "above the fleet's rate": len(self.above_rate),
             "started after the signal": len(self.started_after_signal),
         }
         return {name: count for name, count in counts.items() if count}
@@ -118,6 +122,7 @@ class Verdict:
             "innocent dead": self.innocent_dead,
             "wrong end": self.wrong_end,
             "out of order": self.out_of_order,
+            "above the fleet's rate": self.above_rate,
             "started after the signal": self.started_after_signal,
         }
         return {name: ids[:5] for name, ids in lists.items() if ids}
@@ -133,6 +138,7 @@ def check(
     ordered: bool,
     may_lose: bool = False,
     doubt: Doubt = NO_DOUBT,
+    fleet_per_second: float = 0.0,
 ) -> Verdict:
     """Judge.
 
@@ -145,6 +151,7 @@ def check(
         ordered: check the order per key.
         may_lose: a fault took messages along; that they are gone must have been said.
         doubt: which settlements a fault may undo.
+        fleet_per_second: the rate of all workers together; 0: there is none.
     """
     ids: dict[str, set[str]] = defaultdict(set)
     effects: Counter[str] = Counter()
@@ -224,6 +231,8 @@ def check(
     verdict.wrong_end = sorted(_wrong_ends(ids[ACKED], done, dead))
     if ordered:
         verdict.out_of_order = _disorder(entries)
+    if fleet_per_second:
+        verdict.above_rate = excesses(entries, fleet_per_second)
     verdict.started_after_signal = _late_starts(entries)
     return verdict
 

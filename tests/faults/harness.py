@@ -28,7 +28,7 @@ from tests.faults.load import QUEUE
 from tests.faults.patience import Patience
 from tests.faults.sender import FAULTS_OVER
 from tests.faults.subjects.subject import Fault, Subject
-from tests.faults.worker import DRAIN_SECONDS, LEASE, MAX_ATTEMPTS, TIMEOUT, queue_settings
+from tests.faults.worker import DRAIN_SECONDS, FLEET_RATE, LEASE, MAX_ATTEMPTS, TIMEOUT, queue_settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,8 @@ class Plan:
     killers: int = 2
     poison_share: float = 0.01
     ordered: bool = False
+    #: Of all workers together, kept by the broker itself; 0: none.
+    fleet_per_second: float = 0.0
     plant: str = ""
     #: Only these kinds of faults; all that there are by default, but for those that lose messages.
     kinds: tuple[str, ...] = ()
@@ -95,6 +97,7 @@ class Harness:
             **os.environ,
             "FAULTS_PLANT": plan.plant,
             "FAULTS_ORDERED": "1" if plan.ordered else "0",
+            FLEET_RATE: str(plan.fleet_per_second),
             LEASE: str(subject.lease_seconds),
             TIMEOUT: str(subject.timeout_seconds),
         }
@@ -140,6 +143,7 @@ class Harness:
             ordered=self._plan.ordered,
             may_lose=may_lose,
             doubt=self._subject.doubt,
+            fleet_per_second=self._plan.fleet_per_second,
         )
         first = [ids[0] for ids in verdict.examples().values()]
         histories = {id: history(entries, id) for id in (*first, *verdict.unlucky[:3])}

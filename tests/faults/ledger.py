@@ -45,6 +45,12 @@ DEAF: Final = "deaf"
 #: The worker said it loudly: an error in its log.
 LOG: Final = "log"
 
+#: The store of the fleet's rate has answered the worker; the detail says after how many seconds.
+ANSWER: Final = "answer"
+#: The worker keeps to its share of the fleet's rate from now on, and no longer.
+ALONE: Final = "alone"
+TOGETHER: Final = "together"
+
 
 class Entry(NamedTuple):
     """One line."""

@@ -12,6 +12,7 @@ from leveler.adapter import Abandon, DeadLetter, Delivery
 from leveler.consumer import consumer, decision, settlement
 from leveler.consumer.decision import Rules
 from leveler.consumer.lease import Leases
+from leveler.consumer.limits import FleetRate
 from leveler.consumer.settlement import Settlement
 from leveler.errors import BatchError, BrokerError, BrokerUnavailable, LevelerError, SendUnknown
 
@@ -221,6 +222,16 @@ def renew_nothing() -> None:
     Leases._renew = lambda self, due: None  # type: ignore[method-assign]
 
 
+def save_up_starts() -> None:
+    """Starts of the fleet's rate that were missed are made up for."""
+    FleetRate._let_pass = lambda self, now: None  # type: ignore[method-assign]
+
+
+def have_all_of_the_rate() -> None:
+    """While the store is away each worker starts as many as all may."""
+    FleetRate.local_per_second = property(lambda self: self.per_second)  # type: ignore[method-assign,assignment]
+
+
 PLANTS: Final[dict[str, Callable[[], None]]] = {
     plant.__name__: plant
     for plant in (
@@ -237,6 +248,8 @@ PLANTS: Final[dict[str, Callable[[], None]]] = {
         believe_in_parts,
         never_come_back,
         renew_nothing,
+        save_up_starts,
+        have_all_of_the_rate,
     )
 }
 

@@ -29,12 +29,30 @@ from leveler.events import (
     MessageDeadLettered,
     MessageRetried,
     MessageReturned,
+    RateScopeChanged,
     ReceiverReady,
     SettlementFailed,
 )
+from leveler.fleet import Fleet
+from leveler.schedule import Ask, Stretch
 from leveler.settings import BrokerSettings, ConsumerSettings
 from tests.faults import plants
-from tests.faults.ledger import COMPLETED, EFFECT, GONE, LOG, READY, SETTLED, SETTLING, SIGNAL, START, UNSETTLED, Ledger
+from tests.faults.ledger import (
+    ALONE,
+    ANSWER,
+    COMPLETED,
+    EFFECT,
+    GONE,
+    LOG,
+    READY,
+    SETTLED,
+    SETTLING,
+    SIGNAL,
+    START,
+    TOGETHER,
+    UNSETTLED,
+    Ledger,
+)
 from tests.faults.load import BLOCK_SECONDS, QUEUE, Work
 
 MAX_ATTEMPTS = 5
@@ -43,6 +61,8 @@ DRAIN_SECONDS = 5.0
 
 #: What the processes under test are told of the queue: how long a lease is, and how long a run may take, in seconds.
 LEASE, TIMEOUT = "FAULTS_LEASE_SECONDS", "FAULTS_TIMEOUT_SECONDS"
+#: ... and how many may be started in a second by all of them; 0: any number.
+FLEET_RATE = "FAULTS_FLEET_RATE"
 
 
 def queue_settings(*, ordered: bool, environment: Mapping[str, str] = os.environ) -> QueueSettings:
@@ -59,7 +79,7 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
     settings = Settings(
         brokers={"default": BrokerSettings(url=url)},
         queues={QUEUE: queue_settings(ordered=ordered)},
-        consumers={QUEUE: ConsumerSettings(limits=LimitSettings(concurrency=64))},
+        consumers={QUEUE: ConsumerSettings(limits=_limits(float(os.environ[FLEET_RATE])))},
         drain_timeout_seconds=DRAIN_SECONDS,
     )
 
@@ -74,8 +94,11 @@ def make_app(folder: Path, url: str, *, ordered: bool) -> Leveler:
             ledger.write(UNSETTLED, event.message.id, event.verb)
         elif isinstance(event, ReceiverReady):
             ledger.write(READY, "consumer")
+        elif isinstance(event, RateScopeChanged):
+            ledger.write(TOGETHER if event.is_fleet else ALONE, "rate")
 
     _tell_beginnings(ledger)
+    _tell_answers(ledger)
     app = Leveler(settings=settings, observers=[on_event])
 
     @app.consumer(QUEUE, type="Work")
@@ -108,6 +131,25 @@ def _tell_beginnings(ledger: Ledger) -> None:
         real(self, held, decision)
 
     Settlement.settle = settle  # type: ignore[method-assign]
+
+
+def _limits(fleet_per_second: float) -> LimitSettings:
+    if not fleet_per_second:
+        return LimitSettings(concurrency=64)
+    return LimitSettings(concurrency=64, rate_per_second=fleet_per_second, rate_scope="fleet")
+
+
+def _tell_answers(ledger: Ledger) -> None:
+    """Have it written down how long the store of the fleet's rate takes to answer."""
+    real = Fleet._answer
+
+    async def answer(self: Fleet, name: str, ask: Ask) -> Stretch:
+        asked_at = time.monotonic()
+        stretch = await real(self, name, ask)
+        ledger.write(ANSWER, "store", f"{time.monotonic() - asked_at:.6f}")
+        return stretch
+
+    Fleet._answer = answer  # type: ignore[method-assign]
 
 
 def _unseen(ledger: Ledger, record: logging.LogRecord) -> bool:

@@ -10,6 +10,8 @@ worker.py     one life of a worker: an app as a user writes it, its network, its
 sender.py     one life of the process that sends, and sends again what was not acknowledged
 load.py       what handlers do: good, slow, flaky, poison of every kind
 scenario.py   all that one seed decides beforehand, as data
+fleets.py     ... for workers that have one rate together (--fleets)
+store.py      where that is kept, and what goes wrong there
 weather.py    what goes wrong, as events
 world.py      one run, from the first message to the moment when nothing is left to happen
 witness.py    an adapter that changes nothing and tells an eye what passes; one on either side of the network

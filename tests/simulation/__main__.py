@@ -6,18 +6,23 @@ import argparse
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import NamedTuple
 
+from tests.simulation import fleets
 from tests.simulation.checker import check
-from tests.simulation.plants import PLANTS
-from tests.simulation.scenario import draw
+from tests.simulation.plants import FLEET_PLANTS, PLANTS
+from tests.simulation.scenario import Scenario, draw
 from tests.simulation.shrink import shrink
 from tests.simulation.world import World
 
 _CHUNK = 25
+
+#: The scenario of a seed, with so many messages.
+Draw = Callable[[int, int | None], Scenario]
 
 
 class Result(NamedTuple):
@@ -36,18 +41,19 @@ def main() -> int:
     words.add_argument("--messages", type=int, help="of each seed; by default that is left to chance")
     words.add_argument("--jobs", type=int, default=1)
     words.add_argument("--seed", type=int, help="only this one, with every line of its trace")
+    words.add_argument("--fleets", action="store_true", help="scenarios of workers that have one rate together")
     words.add_argument("--shrink", action="store_true", help="of --seed: the smallest scenario that fails so")
-    words.add_argument("--plant", choices=PLANTS, help="of --seed: plant this bug")
+    words.add_argument("--plant", choices=[*PLANTS, *FLEET_PLANTS], help="of --seed: plant this bug")
     given = words.parse_args()
+    drawn = fleets.draw if given.fleets else draw
     if given.seed is not None:
-        return one(given.seed, given.messages, given.plant, smallest=given.shrink)
-    return many(range(given.first, given.first + given.seeds), given.messages, given.jobs)
+        return one(drawn(given.seed, given.messages), given.plant, smallest=given.shrink)
+    return many(drawn, range(given.first, given.first + given.seeds), given.messages, given.jobs)
 
 
-def one(seed: int, messages: int | None, plant: str | None, *, smallest: bool) -> int:
-    """Run one seed and print all of it."""
-    scenario = draw(seed, messages)
-    bug = PLANTS[plant] if plant else None
+def one(scenario: Scenario, plant: str | None, *, smallest: bool) -> int:
+    """Run one and print all of it."""
+    bug = {**PLANTS, **FLEET_PLANTS}[plant] if plant else None
     adapter = bug.adapter if bug else None
     with bug.planted() if bug else nullcontext():
         outcome = World(scenario, adapter).run()
@@ -61,12 +67,12 @@ def one(seed: int, messages: int | None, plant: str | None, *, smallest: bool) -
     return 1 if wrong else 0
 
 
-def many(seeds: range, messages: int | None, jobs: int) -> int:
+def many(drawn: Draw, seeds: range, messages: int | None, jobs: int) -> int:
     """Run all of `seeds`, and print what is wrong and what it all came to."""
     began = time.monotonic()
     failed, faults, totals = 0, Counter[str](), Counter[str]()
     with ProcessPoolExecutor(jobs) as pool:
-        for result in pool.map(run, seeds, [messages] * len(seeds), chunksize=_CHUNK):
+        for result in pool.map(run, [drawn] * len(seeds), seeds, [messages] * len(seeds), chunksize=_CHUNK):
             failed += bool(result.wrong)
             faults += result.faults
             totals += Counter(result.counts)
@@ -78,9 +84,9 @@ def many(seeds: range, messages: int | None, jobs: int) -> int:
     return 1 if failed else 0
 
 
-def run(seed: int, messages: int | None = None) -> Result:
+def run(drawn: Draw, seed: int, messages: int | None) -> Result:
     """One seed, for its figures."""
-    outcome = World(draw(seed, messages)).run()
+    outcome = World(drawn(seed, messages)).run()
     handouts = outcome.ledger.handouts
     counts = {
         "messages": len(outcome.ledger.orders),

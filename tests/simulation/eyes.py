@@ -13,6 +13,7 @@ from leveler.adapter import Abandon, DeadLetter, Delivery
 from leveler.clock import Clock
 from leveler.errors import LeaseLost, ReceiverLost, Unsupported
 from leveler.message import Message
+from leveler.schedule import Ask, Stretch
 from tests.simulation.ledger import End, Handout, Ledger
 from tests.simulation.loop import PROCESS
 from tests.simulation.witness import Failures, Item, Seen
@@ -42,6 +43,11 @@ class Nobody:
 
     def closes(self, receiver: Seen) -> None: ...
 
+    def reserves(self, ask: Ask) -> int:
+        return 0
+
+    def reserved(self, number: int, ask: Ask, stretch: Stretch | None) -> None: ...
+
 
 class BrokerEye(Nobody):
     """What really happened, the moment it happened, whether or not anybody hears of it."""
@@ -70,6 +76,10 @@ class BrokerEye(Nobody):
             if verb not in KEEPING:
                 handout.end = _end(moment, verb, item)
             handout.solo = handout.solo or verb == "mark_solo"
+
+    def reserved(self, number: int, ask: Ask, stretch: Stretch | None) -> None:
+        if stretch is not None:
+            self._ledger.reserve(self._who, ask, stretch)
 
 
 class WorkerEye:
@@ -105,7 +115,7 @@ class WorkerEye:
         for delivery in deliveries:
             handout = self._ledger.of_delivery(delivery)
             if handout is not None:
-                handout.heard = True
+                handout.heard, handout.heard_at = True, self._clock.monotonic()
                 if self._clock.monotonic() - handout.at.at > SLOW_SECONDS:
                     handout.touched.append("heard of it late")
 
@@ -139,6 +149,12 @@ class WorkerEye:
         up what that has brought."""
         if self._who not in self._ledger.stops or self._receiving[receiver]:
             self._lose(receiver, "receiver closed")
+
+    def reserves(self, ask: Ask) -> int:
+        return self._ledger.ask(self._who)
+
+    def reserved(self, number: int, ask: Ask, stretch: Stretch | None) -> None:
+        self._ledger.answer(self._who, number, is_given=stretch is not None)
 
     @staticmethod
     def _steps() -> int:

@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from leveler.adapter import Delivery
 from leveler.message import Message
+from leveler.schedule import Ask, Stretch
 from leveler.testing import VirtualClock
 from tests.simulation.loop import PROCESS
 
@@ -95,6 +96,7 @@ class Handout:
     step: int = 0
     #: The worker has got it.
     heard: bool = False
+    heard_at: float = 0.0
     runs: list[Run] = field(default_factory=list[Run])
     end: End | None = None
     #: The worker was told that it took this verb.
@@ -112,6 +114,25 @@ class Handout:
 
     def __str__(self) -> str:
         return f"{self.order.id} attempt {self.attempt} in {self.process}"
+
+
+class Reservation(NamedTuple):
+    """The store of a fleet's rate has looked at its clock, whoever hears of it."""
+
+    moment: Moment
+    process: str
+    starts: int
+
+
+@dataclass
+class Asked:
+    """A worker has asked the store, and what it was told."""
+
+    at: float
+    #: When it was told something; None: nothing so far.
+    told: Moment | None = None
+    #: ... and whether that was an answer.
+    is_given: bool = False
 
 
 class Ledger:
@@ -136,6 +157,12 @@ class Ledger:
         self.exits: dict[str, Moment] = {}
         #: One line each, in order.
         self.trace: list[str] = []
+        #: Of the fleet's rate.
+        self.reservations: list[Reservation] = []
+        #: What each process has asked for, and been told, of the fleet's rate.
+        self.asked: dict[str, list[Asked]] = {}
+        #: When each process stood still.
+        self.frozen: dict[str, list[tuple[float, float]]] = {}
         self._by_message: dict[int, Handout] = {}
         self._by_delivery: dict[int, Handout] = {}
 
@@ -218,6 +245,22 @@ class Ledger:
     def finish(self, run: Run, outcome: str) -> None:
         run.ended = self.note(run.process, f"ends {run.handout.order.id}: {outcome}")
         run.outcome = outcome
+
+    # What is reserved of the fleet's rate
+
+    def ask(self, who: str) -> int:
+        asked = self.asked.setdefault(who, [])
+        asked.append(Asked(self._clock.monotonic()))
+        return len(asked) - 1
+
+    def reserve(self, who: str, ask: Ask, stretch: Stretch) -> None:
+        what = f"{stretch.starts} of {ask.starts} starts in {stretch.wait_seconds:.3f} s, one of {stretch.workers}"
+        self.reservations.append(Reservation(self.note(who, f"reserves {what}"), who, stretch.starts))
+
+    def answer(self, who: str, number: int, *, is_given: bool) -> None:
+        asked = self.asked[who][number]
+        asked.told = self.note(who, "is answered by the store" if is_given else "hears nothing from the store")
+        asked.is_given = is_given
 
     # What becomes of processes
 

@@ -13,11 +13,16 @@ from dataclasses import dataclass
 from typing import Any, Final
 from unittest.mock import patch
 
+import leveler_memory.adapter
+
 from leveler.adapter import Abandon, Adapter, DeadLetter, Delivery, QueueSpec, Receiver, Sender
 from leveler.consumer import decision
-from leveler.consumer.limits import FixedConcurrency, Rate
+from leveler.consumer.limits import FixedConcurrency, FleetRate, Gate, Rate, fleet
 from leveler.errors import LevelerError
+from leveler.fleet import PATIENCE_SECONDS, Fleet
+from leveler.patience import answer
 from leveler.runtime import Runtime
+from leveler.schedule import Ask, Mark, Stretch
 from tests.simulation.eyes import Nobody
 from tests.simulation.witness import Witness
 
@@ -242,6 +247,19 @@ async def _drain_late(self: Runtime, drain_seconds: float) -> int:
     return await _drain(self, drain_seconds)
 
 
+def _first_come(mark: Mark | None, ask: Ask, now: float) -> tuple[Mark | None, float]:
+    return Mark(now, 0.0), 0.0
+
+
+def _want_in_vain(self: Gate, fleet: FleetRate, now: float, wait: float) -> float:
+    fleet.want()
+    return wait
+
+
+async def _answer_at_last(self: Fleet, name: str, ask: Ask) -> Stretch:
+    return await answer(self._store.reserve(name, ask), self._clock, PATIENCE_SECONDS)
+
+
 BUGS: Final[tuple[type[Bug], ...]] = (
     CompletesBeforeTheHandler,
     SettlesTwice,
@@ -267,4 +285,15 @@ PLANTS: Final[Mapping[str, Plant]] = {
     "HasNoRate": Plant(where=Rate, name="wait", instead=lambda self, now: 0.0),
     "IsDeafToSignals": Plant(where=Runtime, name="drain", instead=_drain_late),
     "HasNoQuarantine": Plant(where=decision, name="starts_alone", instead=lambda delivery, rules: False),
+}
+#: Those that only workers can have who have one rate together: seeds of `fleets` find them.
+FLEET_PLANTS: Final[Mapping[str, Plant]] = {
+    "EverybodyIsFirst": Plant(where=leveler_memory.adapter, name="reserve", instead=_first_come),
+    "SavesUpWhatHasPassed": Plant(where=FleetRate, name="_let_pass", instead=lambda self, now: None),
+    "HasAllOfTheRateWithoutTheStore": Plant(
+        where=FleetRate, name="local_per_second", instead=property(lambda self: self.per_second)
+    ),
+    "NeverComesBack": Plant(where=fleet, name="AGAIN_SECONDS", instead=1e9),
+    "HearsWhatIsOver": Plant(where=Fleet, name="_answer", instead=_answer_at_last),
+    "SleepsThroughTheEndOfAPause": Plant(where=Gate, name="_want", instead=_want_in_vain),
 }

@@ -45,6 +45,8 @@ class Scenario:
     #: Of both queues together.
     shared_concurrency: int | None = None
     rate_per_second: float | None = None
+    #: Of all workers together.
+    fleet_rate_per_second: float | None = None
     lease_seconds: float = 15.0
     timeout_seconds: float = 10.0
     max_attempts: int = 3
@@ -63,6 +65,11 @@ class Scenario:
         return not (self.strikes or self.aimed or deadly)
 
     @property
+    def shares(self) -> bool:
+        """Whether there is a downstream that queues or workers share."""
+        return self.shared_concurrency is not None or self.fleet_rate_per_second is not None
+
+    @property
     def max_deliveries(self) -> int:
         return self.queue_settings().most_deliveries
 
@@ -78,7 +85,7 @@ class Scenario:
 
     def consumer_settings(self) -> ConsumerSettings:
         limits = LimitSettings(concurrency=self.concurrency, rate_per_second=self.rate_per_second)
-        return ConsumerSettings(downstream=DOWNSTREAM if self.shared_concurrency else None, limits=limits)
+        return ConsumerSettings(downstream=DOWNSTREAM if self.shares else None, limits=limits)
 
 
 def draw(seed: int, messages: int | None = None) -> Scenario:

@@ -16,6 +16,8 @@ VERBS: Final[tuple[Verb, ...]] = ("receive", "hold", *SETTLING)
 NETWORK: Final = ("refused", "answer lost", "items refused", "slow", "late", "bug", "receiver lost", "silent")
 #: What happens to its process, or to its machine.
 PROCESS: Final = ("crash", "crash soon", "cut", "frozen", "stop", "stop at once", "clock")
+#: What happens to the store of a fleet's rate, and so to all; and to the way of one worker to it.
+STORE: Final = ("store away", "store slow", "store late", "store answers twice", "store cut off")
 KINDS: Final = (*NETWORK, *PROCESS, "sender crash", "send unknown", "send refused", "send slow")
 
 

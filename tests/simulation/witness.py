@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from leveler.adapter import Abandon, Adapter, Capabilities, DeadLetter, Delivery, Depth, QueueSpec, Receiver, Sender
 from leveler.errors import BatchError
 from leveler.message import Message
+from leveler.schedule import Ask, Stretch
 
 T = TypeVar("T")
 
@@ -41,12 +42,17 @@ class Eye(Protocol):
 
     def closes(self, receiver: Seen) -> None: ...
 
+    def reserves(self, ask: Ask) -> int: ...
+
+    def reserved(self, number: int, ask: Ask, stretch: Stretch | None) -> None: ...
+
 
 class Witness(Adapter):
     """`inner`, seen by `eye`. Entering it does not enter `inner`: many processes share one broker."""
 
     schemes: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[type[Any]] = object
+    keeps_rates: ClassVar[bool] = True  # all simulated brokers do
 
     def __init__(self, inner: Adapter, eye: Eye) -> None:
         super().__init__(inner.url, inner.settings, clock=inner.clock, deadline_seconds=inner.deadline_seconds)
@@ -66,6 +72,16 @@ class Witness(Adapter):
 
     async def purge(self, queue: QueueSpec, *, dead: bool = False) -> int | None:
         return await self._inner.purge(queue, dead=dead)
+
+    async def reserve(self, rate: str, ask: Ask) -> Stretch:
+        number = self._eye.reserves(ask)
+        try:
+            stretch = await self._inner.reserve(rate, ask)
+        except BaseException:
+            self._eye.reserved(number, ask, None)
+            raise
+        self._eye.reserved(number, ask, stretch)
+        return stretch
 
     def sender(self, queue: QueueSpec) -> Sender:
         return _Sender(self._inner.sender(queue), self._eye)

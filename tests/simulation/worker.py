@@ -21,6 +21,7 @@ from tests.simulation.load import Work
 from tests.simulation.loop import VirtualLoop, at_once
 from tests.simulation.process import Process
 from tests.simulation.scenario import DOWNSTREAM, Scenario
+from tests.simulation.store import AtStore, Store
 from tests.simulation.weather import VERBS
 from tests.simulation.witness import Witness
 
@@ -52,6 +53,8 @@ class Machine:
     ) -> None:
         self.scenario, self.loop, self.clock, self.chance, self.broker = scenario, loop, clock, chance, broker
         self.ledger = Ledger(clock)
+        #: Of the fleet's rate.
+        self.store = Store()
         self._plant = plant
         self.specs = [scenario.queue_settings().spec(name) for name in scenario.queues]
         #: What is true of every queue.
@@ -64,7 +67,7 @@ class Machine:
 
     def make_distant(self, faults: FaultPlan) -> None:
         """Every verb takes its time, there and back."""
-        for verb in ("send", *VERBS):
+        for verb in ("send", "reserve", *VERBS):
             faults.delay(verb, self.scenario.latency_seconds, times=None)
             faults.delay(verb, self.scenario.latency_seconds, times=None, after=True)
 
@@ -73,7 +76,8 @@ class Machine:
         self.make_distant(faults)
         eye = WorkerEye(name, self.ledger, self.clock, concurrent=self.can.concurrent_verbs)
         broker = self.broker.beside(clock)
-        faulty = FaultyAdapter(Witness(broker, BrokerEye(name, self.ledger, clock)), faults)
+        at_store = AtStore(Witness(broker, BrokerEye(name, self.ledger, clock)), self.store)
+        faulty = FaultyAdapter(at_store, faults)
         seen: Adapter = Witness(faulty, eye)
         return faulty, seen if self._plant is None else self._plant(seen), eye
 
@@ -144,6 +148,8 @@ class Worker:
     def freeze(self, seconds: float) -> None:
         """Let time pass without it. What it holds now, or is about to get, may be lost when it goes on."""
         self.process.freeze(seconds)
+        now = self._on.clock.monotonic()
+        self._ledger.frozen.setdefault(self.name, []).append((now, now + seconds))
 
         def touch() -> None:
             self._ledger.touch(self._ledger.held(self.name), "frozen")
@@ -188,12 +194,16 @@ class Worker:
     def _make_app(self) -> Leveler:
         scenario, here = self._on.scenario, load.Worker(self.process, self._ledger)
         queues: dict[str, QueueSettings] = dict.fromkeys(scenario.queues, scenario.queue_settings())
-        shared = LimitSettings(concurrency=scenario.shared_concurrency)
+        shared = LimitSettings(
+            concurrency=scenario.shared_concurrency,
+            rate_per_second=scenario.fleet_rate_per_second,
+            rate_scope="fleet" if scenario.fleet_rate_per_second else "process",
+        )
         settings = Settings(
             brokers={"default": BrokerSettings(adapter=self._adapter)},
             queues=queues,
             consumers=dict.fromkeys(scenario.queues, scenario.consumer_settings()),
-            downstreams={DOWNSTREAM: shared} if scenario.shared_concurrency else {},
+            downstreams={DOWNSTREAM: shared} if scenario.shares else {},
         )
         app = Leveler(settings=settings)
 

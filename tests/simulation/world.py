@@ -108,11 +108,34 @@ class World:
         self._outcome.faults[strike.kind] += 1
         who = sender.name if strike.kind.startswith("send") else worker.name
         self.ledger.fault(who, strike.kind, verb=strike.verb, times=strike.times, seconds=strike.seconds)
-        if not (blow(strike, worker.faults) or _hit(strike, worker)):
+        if not (blow(strike, worker.faults) or _hit(strike, worker) or self._shake(strike, worker)):
             _spoil(strike, sender)
+
+    def _shake(self, strike: Strike, worker: Worker) -> bool:
+        """Whether it was one that hits the store of the fleet's rate, or the way to it."""
+        store = self.machine.store
+        match strike.kind:
+            case "store away":
+                store.is_away = True
+            case "store slow":
+                store.before_seconds = strike.seconds / 3
+            case "store late":
+                store.after_seconds = strike.seconds / 3
+            case "store answers twice":
+                store.doubles = strike.times
+                return True
+            case "store cut off":
+                is_done = bool(strike.steps % 2)
+                worker.faults.fail("reserve", BrokerUnavailable("no way"), times=3 * strike.times, after=is_done)
+                return True
+            case _:
+                return False
+        self.clock.call_later(strike.seconds * strike.times, store.clear)
+        return True
 
     def _clear_up(self) -> None:
         """Nothing new goes wrong from here on. Clocks stay as wrong as they are."""
+        self.machine.store.clear()
         for worker in self._slots.values():
             worker.faults.clear()
             self.machine.make_distant(worker.faults)

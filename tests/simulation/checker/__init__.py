@@ -7,6 +7,7 @@ counted. What none has touched must have gone as if there were no faults in the 
     causes.py     every end, every run and every attempt has a cause that the promises know
     sequence.py   order per key, no two runs of one message at once
     limits.py     concurrency, rate, quarantine, delays, the stop
+    fleet.py      the rate that all workers have together
     honesty.py    what leveler counts and tells is what happened; what it may not do
     calm.py       where nothing goes wrong, everything is exact
 """
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from tests.simulation.checker import calm, causes, ends, honesty, limits, sequence
+from tests.simulation.checker import calm, causes, ends, fleet, honesty, limits, sequence
 from tests.simulation.outcome import Outcome
 
 Promise = Callable[[Outcome], Iterable[str]]
@@ -42,6 +43,11 @@ PROMISES: Final[tuple[Promise, ...]] = (
     limits.a_suspect_runs_alone,
     limits.nothing_starts_after_the_stop,
     limits.nothing_comes_early,
+    fleet.the_fleet_starts_no_more_than_its_rate,
+    fleet.who_does_not_hear_from_the_store_keeps_to_its_share,
+    fleet.who_does_not_hear_from_the_store_asks_again,
+    fleet.starts_go_on,
+    fleet.the_whole_rate_is_used,
     honesty.nobody_does_what_nobody_may,
     honesty.a_stop_ends,
     honesty.a_stop_settles_or_says_what_it_left,
