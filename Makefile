@@ -56,9 +56,12 @@ FAULTS_sqs := --messages 20000 --faults 40 --killers 2 --seed 1
 FAULTS_cloudtasks := --messages 5000 --faults 50 --killers 2 --seed 1
 FAULTS_servicebus := --messages 10000 --faults 40 --killers 2 --seed 1
 FAULTS_storagequeue := --messages 10000 --faults 40 --killers 2 --seed 1
+# ... and workers that have one rate together, which the broker keeps
+FAULTS_sqlite-fleet := --messages 20000 --faults 40 --seed 1 --fleet-rate 400
+FAULTS_redis-fleet := --messages 20000 --faults 40 --seed 1 --fleet-rate 400
 faults: $(VENV)/.development
-	@$(foreach broker,$(or $(ONLY),sqlite rabbitmq redis sqs cloudtasks servicebus storagequeue), \
-		$(BIN)/python -m tests.faults $(broker) $(FAULTS_$(broker)) --json build/faults-$(broker).json || failed=1;) \
+	@$(foreach broker,$(or $(ONLY),sqlite sqlite-fleet rabbitmq redis redis-fleet sqs cloudtasks servicebus storagequeue), \
+		$(BIN)/python -m tests.faults $(broker:-fleet=) $(FAULTS_$(broker)) --json build/faults-$(broker).json || failed=1;) \
 		exit $${failed:-0}
 
 ## How near to the raw limits, all suites or ONLY=sqlite; minutes, and on a quiet machine

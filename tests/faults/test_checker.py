@@ -9,6 +9,7 @@ import pytest
 
 from tests.faults.checker import check
 from tests.faults.doubt import Doubt
+from tests.faults.fleet import excesses
 from tests.faults.histories import history
 from tests.faults.ledger import Entry
 
@@ -210,3 +211,60 @@ def test_a_history_tells_the_way_of_a_message_and_the_faults_around_it() -> None
         ["worker-2", "completed"],
     ]
     assert history(KILLED, "m9_plain") == []
+
+
+# A rate of all workers together
+
+
+def paced(at: float, count: int, per_second: float, process: str) -> list[Entry]:
+    """Starts in even steps."""
+    return [Entry(at + n / per_second, "start", f"{process}-{n}_good", "1", process) for n in range(count)]
+
+
+def answered(at: float, process: str) -> Entry:
+    return Entry(at, "answer", "store", "0.002", process)
+
+
+def away(since: float, until: float) -> list[Entry]:
+    """The store, which is the broker."""
+    name = "broker SIGKILLed"
+    return [
+        Entry(since, "fault", "broker", name, "harness"),
+        Entry(until, "back", "broker", name, "harness"),
+        Entry(until, "over", "broker", name, "harness"),
+    ]
+
+
+def above(*entries: Entry | Sequence[Entry]) -> list[str]:
+    ledger = [one for some in entries for one in ([some] if isinstance(some, Entry) else some)]
+    return excesses(sorted(ledger, key=lambda entry: entry.at), 40.0)
+
+
+BOTH = (answered(1.0, "worker-1"), answered(1.01, "worker-2"), answered(1.1, "worker-1"))
+ALONE = (Entry(3.0, "alone", "rate", "", "worker-1"), Entry(3.0, "alone", "rate", "", "worker-2"))
+
+
+def test_two_workers_at_half_the_rate_each_keep_to_it() -> None:
+    assert above(BOTH, paced(1.2, 200, 20.0, "worker-1"), paced(1.2, 200, 20.0, "worker-2")) == []
+
+
+def test_two_workers_at_the_whole_rate_each_are_above_it() -> None:
+    [wrong, _] = above(BOTH, paced(1.2, 200, 40.0, "worker-1"), paced(1.2, 200, 40.0, "worker-2"))
+    assert "starts above 40/s" in wrong
+
+
+def test_without_the_store_a_worker_may_have_its_half_and_not_the_whole() -> None:
+    assert above(BOTH, away(2.0, 9.0), ALONE, paced(3.1, 80, 20.0, "worker-1")) == []
+    [wrong] = above(BOTH, away(2.0, 9.0), ALONE, paced(3.1, 80, 40.0, "worker-1"))
+    assert "above its share of 20/s" in wrong
+
+
+def test_who_was_never_answered_may_start_nothing() -> None:
+    [wrong] = above(BOTH, away(2.0, 9.0), ALONE, paced(3.1, 1, 1.0, "worker-3"))
+    assert "had never answered" in wrong
+
+
+def test_a_worker_that_keeps_to_its_share_long_after_the_store_is_back_is_found() -> None:
+    assert above(BOTH, away(2.0, 4.0), ALONE, paced(13.9, 1, 1.0, "worker-1")) == []
+    [wrong] = above(BOTH, away(2.0, 4.0), ALONE, paced(14.1, 1, 1.0, "worker-1"))
+    assert "though the store is back" in wrong
