@@ -545,10 +545,10 @@ def test_a_bug_in_the_adapter_of_the_store_is_an_answer_that_never_came() -> Non
         await clock.advance(1.0)
         with faults.failing("reserve", RuntimeError("a bug")):
             await clock.advance(2.0)
-            assert worker.rate.is_lost
+            assert worker.gate.figures()["rate_scope"] == "local-share"
         began = len(worker.starts)
         await clock.advance(2.0)
-        assert not worker.rate.is_lost
+        assert worker.gate.figures()["rate_scope"] == "fleet"
         assert len(worker.starts) - began >= 0.9 * 40 * 1.5
         await worker.die()
 
