@@ -81,7 +81,7 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 #: One HTTP request for each delivery takes its time, and so do emulators.
 MESSAGES: Final[Mapping[str, int]] = {"cloudtasks": 1000, "servicebus": 1500, "sqs": 1000, "storagequeue": 800}
 #: All of their workers have so many starts a second together, and the broker keeps that rate, too.
-FLEET_RATES: Final[Mapping[str, float]] = {"sqlite": 400.0, "redis": 400.0}
+FLEET_RATES: Final[Mapping[str, float]] = {"sqlite": 400.0}
 #: What the proof needs: a bug, the faults that bring it out on a broker, and what it is seen as.
 PLANTED: Final = [
     ("sqlite", "acknowledge_first", (), "lost"),
