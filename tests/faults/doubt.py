@@ -13,8 +13,8 @@ class Doubt:
     #: What is retried, returned or dead-lettered is a copy, whose source is acknowledged afterwards with no answer to
     #: that: a fault between the two leaves both.
     copies: bool = False
-    #: It is told of a completion and does not say when that is safe on its disk: one that was told a moment before its
-    #: SIGKILL may come back.
+    #: It is told of a completion and does not say when that is carried out: one that was told a moment before its
+    #: SIGKILL, or before the end of the connection that it was told over, may come back.
     completions: bool = False
     #: A completion is itself an answer, which nobody confirms: a fault on its way leaves the message, and a process
     #: that was frozen answers requests that nobody waits for any more. For so many seconds after; 0 = it is no answer.

@@ -89,7 +89,10 @@ class _Walk:
     def __init__(self, doubt: Doubt) -> None:
         self.flight = Flight()
         self._doubt = doubt
+        #: Completions of late, where the broker does not say when they are carried out.
         self._told: deque[Entry] = deque()
+        #: Those that the end of a connection came too soon after, by message: in doubt if it is started again.
+        self._may_return: Counter[str] = Counter()
         #: What is told until then is in doubt.
         self._doubted_until = float("-inf")
         self._cuts_leases = False
@@ -141,6 +144,9 @@ class _Walk:
         runs = self.open_runs[entry.process]
         runs.add(entry.id)
         self._attempts[entry.id] = int(entry.detail or 0)
+        if self._may_return[entry.id]:
+            self._may_return[entry.id] -= 1
+            self.flight.doubtful[entry.id] += 1
         if self._threatened is not None:
             self._threatened.add(entry.id)
             self.flight.struck.add((entry.id, self._attempts[entry.id]))
@@ -170,9 +176,10 @@ class _Walk:
     def _has_told(self, entry: Entry) -> None:
         if entry.at < self._doubted_until:
             self.flight.doubtful[entry.id] += 1
-        self._told.append(entry)
-        while self._told[0].at < entry.at - _ON_ITS_WAY_SECONDS:
-            self._told.popleft()
+        if self._doubt.completions:
+            self._told.append(entry)
+            while self._told[0].at < entry.at - _ON_ITS_WAY_SECONDS:
+                self._told.popleft()
 
     def end(self, process: str, now: Entry) -> None:
         """That process is dead, and has nothing in hand any more."""
@@ -180,14 +187,9 @@ class _Walk:
         self._unsure(now, process)
 
     def _unsure(self, now: Entry, process: str = "") -> None:
-        """What was settled a moment ago may not have arrived."""
-        doubtful = [
-            entry
-            for entry in self._settled
-            if entry.at >= now.at - _ON_ITS_WAY_SECONDS and process in ("", entry.process)
-        ]
-        self.flight.doubtful.update(entry.id for entry in doubtful)
-        self._settled = deque(entry for entry in self._settled if entry not in doubtful)
+        """What was settled a moment ago may not have arrived, or not have been carried out."""
+        self.flight.doubtful.update(_taken(self._settled, now.at - _ON_ITS_WAY_SECONDS, process))
+        self._may_return.update(_taken(self._told, now.at - _ON_ITS_WAY_SECONDS, process))
 
     def _struck(self, entry: Entry) -> None:
         one = entry.id not in ("broker", "wire")
@@ -201,11 +203,8 @@ class _Walk:
         else:
             self._unsure(entry)
             self._cuts_leases = entry.detail.startswith(_CUTS_LEASES)
-            if self._cuts_leases:
+            if self._cuts_leases or (self._doubt.completions and entry.id == "broker"):
                 self._doubted_until = float("inf")
-            elif self._doubt.completions and entry.id == "broker":
-                self._doubted_until = float("inf")
-                self.flight.doubtful.update(told.id for told in self._told if told.at >= entry.at - _ON_ITS_WAY_SECONDS)
             self._threatened = (self._threatened or set()).union(*hit)
             self._since = None
 
@@ -215,3 +214,11 @@ class _Walk:
         self._nothing_to_do = not self._waiting
         self._fault = entry.detail
         self._since = entry.at if self._waiting else None
+
+
+def _taken(recent: deque[Entry], since: float, process: str) -> list[str]:
+    """Take out what was settled since then, by that process if it has a name: which messages."""
+    found = [entry for entry in recent if entry.at >= since and process in ("", entry.process)]
+    for entry in found:
+        recent.remove(entry)
+    return [entry.id for entry in found]

@@ -89,6 +89,16 @@ def test_a_completion_that_was_confirmed_is_in_no_doubt() -> None:
     assert "duplicated without a cause" in violations(TWICE, BROKER, doubt=Doubt(copies=True))
 
 
+@pytest.mark.parametrize("lived_seconds", [0.0, 2.0])
+def test_a_completion_that_was_only_told_is_in_doubt_if_its_process_died_a_moment_later(lived_seconds: float) -> None:
+    last = told(1.2 + lived_seconds, "log", process="worker-1", id="-")
+    ledger = [*told(1, *RUN), *last, *told(5, *RUN, process="worker-2")]
+    died_at_once = lived_seconds == 0.0
+    told_only = Doubt(copies=True, completions=True)
+    assert ("duplicated without a cause" not in violations(ledger, doubt=told_only)) == died_at_once
+    assert "duplicated without a cause" in violations(ledger, doubt=Doubt(copies=True))
+
+
 def test_an_answer_that_nobody_confirms_is_in_doubt_for_longer() -> None:
     before = told(0.8, "fault cut", "back", "over", process="harness", id="wire")
     assert violations(TWICE, before, doubt=Doubt(copies=True, answers_seconds=3.0)) == {}

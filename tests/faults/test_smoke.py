@@ -80,8 +80,6 @@ KINDS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 #: One HTTP request for each delivery takes its time, and so do emulators.
 MESSAGES: Final[Mapping[str, int]] = {"cloudtasks": 1000, "servicebus": 1500, "sqs": 1000, "storagequeue": 800}
-#: All of their workers have so many starts a second together, and the broker keeps that rate, too.
-FLEET_RATES: Final[Mapping[str, float]] = {"sqlite": 400.0}
 #: What the proof needs: a bug, the faults that bring it out on a broker, and what it is seen as.
 PLANTED: Final = [
     ("sqlite", "acknowledge_first", (), "lost"),
@@ -119,7 +117,6 @@ def test_nothing_is_lost_when_workers_and_the_broker_fail(subject: str) -> None:
         killers=2,
         seed=7,
         poison_share=0.02,
-        fleet_per_second=FLEET_RATES.get(subject, 0.0),
         kinds=kinds,
     )
     verdict = judged(subject, plan).verdict
