@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import random
 import secrets
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TextIO
 
+from leveler.cli.source import runtime_of
 from leveler.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -76,23 +76,11 @@ async def supervise(app: Leveler, settings: Settings, queues: Collection[str], w
         ConfigError: several processes cannot do this; nothing was started.
         BrokerUnavailable, AccessDenied: from the broker.
     """
-    from leveler.clock import SystemClock
-    from leveler.events import Observers
-    from leveler.runtime import Runtime
     from leveler.settings import Processes
     from leveler.supervisor.sharing import check_sharing
     from leveler.supervisor.supervisor import Supervisor
 
-    looking = Runtime(
-        settings,
-        app.handlers,
-        clock=SystemClock(),
-        rng=random.Random(),  # jitter, not secrets
-        observers=Observers(),
-        middleware=(),
-        source="/leveler/cli",
-    )
-    await check_sharing(looking, queues)
+    await check_sharing(runtime_of(settings, app.handlers), queues)
     supervisor = Supervisor(Processes.of(settings.processes), recipe(settings, words, os.environ), on_ready=_say_ready)
     return await supervisor.run()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from leveler.errors import ConfigError
 
 if TYPE_CHECKING:
     from leveler.app import Leveler
+    from leveler.consumer.handler import Handler
     from leveler.runtime import Runtime
     from leveler.settings import Settings
 
@@ -75,26 +76,31 @@ class Source:
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> AsyncIterator[Runtime]:
+    if not settings.brokers:
+        raise ConfigError(NO_BROKER)
+    runtime = runtime_of(settings, {})
+    await runtime.open()
+    try:
+        yield runtime
+    finally:
+        await runtime.close()
+
+
+def runtime_of(settings: Settings, handlers: Mapping[str, Sequence[Handler]]) -> Runtime:
+    """A command's own, not open: it runs no handler, and nobody observes it."""
     from leveler.clock import SystemClock
     from leveler.events import Observers
     from leveler.runtime import Runtime
 
-    if not settings.brokers:
-        raise ConfigError(NO_BROKER)
-    runtime = Runtime(
+    return Runtime(
         settings,
-        {},
+        handlers,
         clock=SystemClock(),
         rng=random.Random(),  # jitter, not secrets
         observers=Observers(),
         middleware=(),
         source="/leveler/cli",
     )
-    await runtime.open()
-    try:
-        yield runtime
-    finally:
-        await runtime.close()
 
 
 def seconds(option: str, words: str | None) -> float | None:

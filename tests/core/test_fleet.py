@@ -24,6 +24,7 @@ from leveler.schedule import Ask, Mark, Stretch, reserve
 from leveler.testing import VirtualClock
 from leveler.testing.clock import quiet
 from leveler.testing.faults import FaultPlan, FaultyAdapter
+from tests.excess import most_above
 
 NAME = "downstreams.billing"
 
@@ -84,16 +85,6 @@ class Worker:
             if self._run_seconds:
                 await self._clock.sleep(self._run_seconds)
             self.gate.finish(1, self._run_seconds, Verdict.SUCCESS)
-
-
-def most_above(starts: Sequence[float], per_second: float) -> float:
-    """How many starts more than `per_second` allows there were in the worst window, however short or long."""
-    starts = sorted(starts)
-    worst, least = 0.0, float("inf")
-    for index, start in enumerate(starts):
-        least = min(least, index - start * per_second)
-        worst = max(worst, index + 1 - start * per_second - least)
-    return worst
 
 
 def most_in(starts: Sequence[float], seconds: float) -> int:

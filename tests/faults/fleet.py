@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from tests.excess import most_above
 from tests.faults.ledger import Entry
 
 _LATE_SECONDS: Final = 0.1
@@ -141,12 +142,3 @@ class _Walk:
                 yield begin, since
             begin = max(begin, until)
         yield begin, self._storm_since if self._storm_since is not None else float("inf")
-
-
-def most_above(starts: Sequence[float], per_second: float) -> float:
-    """How many starts more than `per_second` gives there were in the worst span, however short or long."""
-    worst, least = 0.0, float("inf")
-    for index, start in enumerate(sorted(starts)):
-        least = min(least, index - start * per_second)
-        worst = max(worst, index + 1 - start * per_second - least)
-    return worst

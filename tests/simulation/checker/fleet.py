@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final, NamedTuple
 
+from tests.excess import most_above
 from tests.simulation.ledger import Handout, Run
 from tests.simulation.outcome import Outcome
 from tests.simulation.worker import Worker
@@ -51,7 +52,7 @@ def the_fleet_starts_no_more_than_its_rate(outcome: Outcome) -> Iterator[str]:
         slowest = max([slowest, *(word.seconds for word in words if word.is_given)])
         starts += [run.began.at for run in _runs(worker, outcome) if (word := _last(words, run)) and word.is_given]
     allowed = 1 + rate * (_LATE_SECONDS + slowest)
-    if (most := _most_above(starts, rate)) > allowed + _TOLERANCE:
+    if (most := most_above(starts, rate)) > allowed + _TOLERANCE:
         yield f"{most:.2f} starts more than {rate:g}/s gives in some span; {allowed:.2f} are allowed"
 
 
@@ -75,7 +76,7 @@ def who_does_not_hear_from_the_store_keeps_to_its_share(outcome: Outcome) -> Ite
             shares.append(rate / _workers(worker, heard[-1], outcome))
             starts.append(run.began.at)
         allowed = 1 + _CATCH_UP_SECONDS * max(shares, default=0.0)
-        if starts and (most := _most_above(starts, max(shares))) > allowed + _TOLERANCE:
+        if starts and (most := most_above(starts, max(shares))) > allowed + _TOLERANCE:
             yield f"{worker.name} started {most:.2f} more than its share of {max(shares):.2f}/s gives in some span"
 
 
@@ -157,15 +158,6 @@ def _workers(worker: Worker, heard: _Word, outcome: Outcome) -> int:
 def _runs(worker: Worker, outcome: Outcome) -> Sequence[Run]:
     runs = [run for one in outcome.ledger.handouts if one.process == worker.name for run in one.runs]
     return sorted(runs, key=lambda run: run.began)
-
-
-def _most_above(starts: Sequence[float], per_second: float) -> float:
-    """How many starts more than `per_second` gives there were in the worst span, however short or long."""
-    worst, least = 0.0, float("inf")
-    for index, start in enumerate(sorted(starts)):
-        least = min(least, index - start * per_second)
-        worst = max(worst, index + 1 - start * per_second - least)
-    return worst
 
 
 def _end(worker: Worker, outcome: Outcome) -> float:
